@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from dataclasses import replace
 from pathlib import Path
 
@@ -362,7 +363,9 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
         "evaluate", "--encoder", f"py:{source}:Slow", "--tasks", f"manifest:{manifest}", "--protocol", "quick",
         "--no-floor", "--batch-size", "10", "-o", tmp_path / "runs",
     )  # fmt: skip
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hearing)
     wait_for_rows(tmp_path / "home", 30)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)

@@ -5,8 +5,9 @@ its own mean and standard deviation). What those leave open is taken from the sa
 (deepmind/brave): periodic Hann, FFT 512, magnitude, HTK mel without area normalisation over 80-7600 Hz,
 log(1 + 1e4 x), frames padded at the end.
 Shapes: B batch, N samples, T = ceil(N / hop) frames, F mel bins.
-Departures: brave's window is 20 ms; the paper's 25 ms stands. The option `cola` is google-research/cola's: 60-7800 Hz,
-power, log(max(x, 1e-6)).
+Departures: brave's window is 20 ms; the paper's 25 ms stands. The sides of the triangles are straight in hertz, as in
+librosa and most PyTorch front ends, where tf.signal's are straight in mel (`slopes="mel"`). The option `cola` is
+google-research/cola's: 60-7800 Hz, power, log(max(x, 1e-6)).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRONTEND_VERSION = 1
+FRONTEND_VERSION = 2
 """Bumped by hand whenever the same wave gives other features; part of every cache key."""
 
 STD_FLOOR = 1e-5
@@ -38,6 +39,7 @@ class LogMelConfig:
         high_hz: Upper edge of the last triangle.
         power: Exponent of the magnitude, 1 or 2.
         compression: "log1p" is log(1 + 1e4 x), "log" is log(max(x, 1e-6)).
+        slopes: The scale on which the triangles' sides are straight: "hertz" as in librosa, "mel" as in tf.signal.
     """
 
     sample_rate: int = 16_000
@@ -49,6 +51,7 @@ class LogMelConfig:
     high_hz: float = 7600.0
     power: Literal[1, 2] = 1
     compression: Literal["log1p", "log"] = "log1p"
+    slopes: Literal["hertz", "mel"] = "hertz"
 
 
 LOG_MELS = {
@@ -62,14 +65,26 @@ def hz_to_mel(hz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return 1127.0 * torch.log1p(hz / 700.0)
 
 
+def mel_to_hz(mel: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The inverse of `hz_to_mel`."""
+    return 700.0 * torch.expm1(mel / 1127.0)
+
+
 def mel_filters(config: LogMelConfig) -> Float[Tensor, "bins F"]:
-    """Triangles that are linear in mel and peak at 1, as tf.signal.linear_to_mel_weight_matrix makes them."""
-    mel_edges = hz_to_mel(torch.tensor([config.low_hz, config.high_hz], dtype=torch.float64))
-    edges = torch.linspace(float(mel_edges[0]), float(mel_edges[1]), config.num_mels + 2, dtype=torch.float64)
-    bins_hz = torch.arange(config.fft_samples // 2 + 1, dtype=torch.float64) * (config.sample_rate / config.fft_samples)
-    bins = hz_to_mel(bins_hz)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    """Triangles that peak at 1, their corners equally spaced in mel; float64.
+
+    Sides straight in hertz are librosa.filters.mel(htk=True, norm=None), straight in mel
+    tf.signal.linear_to_mel_weight_matrix; the two are at most 0.004 apart.
+    """
+    lowest, highest = hz_to_mel(torch.tensor([config.low_hz, config.high_hz], dtype=torch.float64)).tolist()
+    corners = torch.linspace(lowest, highest, config.num_mels + 2, dtype=torch.float64)
+    bins = torch.arange(config.fft_samples // 2 + 1, dtype=torch.float64) * (config.sample_rate / config.fft_samples)
+    if config.slopes == "mel":
+        bins = hz_to_mel(bins)
+    else:
+        corners = mel_to_hz(corners)
+    rising = (bins[:, None] - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - bins[:, None]) / (corners[2:] - corners[1:-1])
     return torch.minimum(rising, falling).clamp_min(0)
 
 
@@ -103,9 +118,9 @@ class LogMel(nn.Module):
         """
         hop, width = self.config.hop_samples, self.config.window_samples
         num_frames = self.num_frames(wave.shape[1])
-        padded = F.pad(wave.float(), (0, (num_frames - 1) * hop + width - wave.shape[1]))
-        frames = padded.unfold(1, width, hop).flatten(0, 1)  # (B * T, window)
         dtype = torch.float32 if wave.device.type == "mps" else torch.float64  # mps has no float64
+        padded = F.pad(wave.to(dtype), (0, (num_frames - 1) * hop + width - wave.shape[1]))
+        frames = padded.unfold(1, width, hop).flatten(0, 1)  # (B * T, window)
         window = torch.hann_window(width, dtype=dtype, device=wave.device)
         if (torch.is_grad_enabled() and wave.requires_grad) or torch.compiler.is_compiling():
             squares = _squares(F.pad(frames * window, (0, self.config.fft_samples - width)))[:, self.bins]
