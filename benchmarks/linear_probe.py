@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from leveret.contracts import Table
 from leveret.optim import learning_rate
-from leveret.probes.linear import LinearProbe
-from leveret.probes.trainer import train_heads
+from leveret.probes.linear import LinearNetwork, LinearProbe
+from leveret.probes.trainer import train
 
 PAPER_STEPS = 400_000
 TARGETS = {"ours": 1.7, "ours, 8 seeds": 2.3, "ours, 8 rates": 2.3}
@@ -59,7 +59,7 @@ def naive(table: Table, probe: LinearProbe) -> None:
 def eight_rates(table: Table, probe: LinearProbe) -> None:
     """Eight heads that share their draws."""
     rates = [probe.peak_rate * 2.0**power for power in range(-4, 4)]
-    train_heads(table, seeds=(0,), peak_rates=rates, batch=probe.batch, steps=probe.steps)
+    train(LinearNetwork, table, seeds=(0,), peak_rates=rates, batch=probe.batch, steps=probe.steps)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

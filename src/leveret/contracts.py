@@ -7,7 +7,7 @@ Shapes: B batch, N samples, T frames, F mel bins, D embedding, R rows, M clips, 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -151,21 +151,43 @@ class Table:
 
 
 class FittedProbe(Protocol):
-    """A trained probe.
+    """A trained probe: a read-out, which can be saved.
 
     Attributes:
+        kind: The key of its class in the `READOUTS` of its file; saved with it.
         facts: What the result should carry: the chosen L2, the under-fitted check, steps a second, ...
     """
 
+    kind: ClassVar[str]
     facts: dict[str, Any]
 
     def scores(self, X: Float[Tensor, "R D"]) -> Float[Tensor, "S R K"]:
         """Decision values (logits) of every row, once for each seed; higher means more likely."""
         ...
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that `scores` depends on."""
+        ...
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], embed_dim: int, num_classes: int) -> Self:
+        """The read-out whose `tensors` these are; the inverse of it, but for the facts.
+
+        Raises:
+            ValueError: A tensor is missing, of another shape or type, or not finite.
+        """
+        ...
+
 
 class Probe(Protocol):
-    """A trainable read-out: a frozen dataclass of its settings with one method."""
+    """A trainable read-out: a frozen dataclass of its settings with one method.
+
+    Attributes:
+        logits: Whether the softmax of its scores (the sigmoid, where clips have any number of labels) are
+            probabilities; False for votes and margins.
+    """
+
+    logits: ClassVar[bool]
 
     def fit(self, train: Table, valid: Table | None, progress: Progress | None = None) -> FittedProbe:
         """Train on `train`; `valid` may only choose settings, and may be None.

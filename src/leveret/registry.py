@@ -19,11 +19,12 @@ class UnknownNameError(ValueError):
 
 
 @cache
-def entries(room: str) -> dict[str, Any]:
+def entries(room: str, declared_in: str = "") -> dict[str, Any]:
     """Every entry of a room by name, in alphabetical order of name.
 
     Args:
         room: One of ROOMS.
+        declared_in: Name of the dict that declares them; empty is the room's name in capitals.
 
     Raises:
         ValueError: Two files of the room declare the same name.
@@ -33,7 +34,7 @@ def entries(room: str) -> dict[str, Any]:
     owner: dict[str, str] = {}
     for module_info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"leveret.{room}.{module_info.name}")
-        for name, entry in getattr(module, room.upper(), {}).items():
+        for name, entry in getattr(module, declared_in or room.upper(), {}).items():
             if name in owner:
                 raise ValueError(
                     f"{room}: two files declare {name!r}: {owner[name]} and {module.__file__} - "

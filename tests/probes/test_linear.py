@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from leveret.contracts import Table
 from leveret.probes import trainer
-from leveret.probes.linear import LinearProbe
-from leveret.probes.trainer import Windows, draw, first_weights, train_heads
+from leveret.probes.linear import LinearNetwork, LinearProbe
+from leveret.probes.trainer import Windows, draw, first_weights, train
 
 SHORT = LinearProbe(batch=16, steps=1000, peak_rate=2e-3, warmup_steps=100, check_rates=False)
 
@@ -80,18 +80,18 @@ def test_seeds_together_equal_seeds_apart(multilabel: bool, make_table: Callable
 def test_rates_together_equal_rates_apart(make_table: Callable[..., Table]) -> None:
     table = make_table(noise=2.0)
     settings: dict[str, Any] = {"seeds": (1, 2), "batch": 16, "steps": 300, "warmup_steps": 10}
-    together = train_heads(table, peak_rates=(1e-4, 1e-2), **settings)
+    together = train(LinearNetwork, table, peak_rates=(1e-4, 1e-2), **settings)
     for place, rate in enumerate((1e-4, 1e-2)):
-        apart = train_heads(table, peak_rates=(rate,), **settings)
-        torch.testing.assert_close(together.weight[:, place], apart.weight[:, 0], atol=1e-5, rtol=0)
+        apart = train(LinearNetwork, table, peak_rates=(rate,), **settings)
+        torch.testing.assert_close(together.layers[0][:, place], apart.layers[0][:, 0], atol=1e-5, rtol=0)
 
 
 def test_training_on_some_clips_equals_training_on_their_table(make_table: Callable[..., Table]) -> None:
     table = make_table(noise=2.0)
     chosen = torch.arange(3, 200, 2)
     settings: dict[str, Any] = {"seeds": (0,), "peak_rates": (1e-2,), "batch": 16, "steps": 300, "warmup_steps": 10}
-    some, all_of_part = train_heads(table, chosen, **settings), train_heads(table.take(chosen), **settings)
-    torch.testing.assert_close(some.weight, all_of_part.weight, atol=1e-6, rtol=0)
+    some, all_of_part = train(LinearNetwork, table, chosen, **settings), train(LinearNetwork, table.take(chosen), **settings)
+    torch.testing.assert_close(some.layers[0], all_of_part.layers[0], atol=1e-6, rtol=0)
 
 
 def test_clips_weigh_equally_whatever_their_number_of_rows() -> None:

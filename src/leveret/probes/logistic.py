@@ -13,7 +13,7 @@ fitted on all of train and nothing else.
 
 from dataclasses import dataclass
 from math import log
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leveret.contracts import Progress, Table
-from leveret.metrics import paired_comparison
 from leveret.probes import lbfgs
-from leveret.probes.holdout import clip_means, hold_out, score
+from leveret.probes.holdout import clip_means, hold_out, score, surely_better
 from leveret.probes.linear import LinearReadout
 
 USUAL_C = 0.1
@@ -36,7 +35,6 @@ _FINAL_TOLERANCE = 1e-7
 _GRAM_ROUNDING = 1e-6
 _CONSTANT = 1e-6  # a feature whose deviation is below this share of its size is rounding, and is left out
 _ROWS_AT_ONCE = 8_192
-_RESAMPLES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,8 @@ class LogisticProbe:
             dozen clips, or of one speaker, chooses by chance, and that costs ten points.
         max_iterations: Of L-BFGS, for each value of C.
     """
+
+    logits: ClassVar[bool] = True
 
     grid: tuple[float, ...] = C_GRID
     usual: float = USUAL_C
@@ -104,7 +104,7 @@ class LogisticProbe:
             best = max(tried, key=lambda value: tried[value].score)  # the first of equals: the strongest
             if value >= self.usual and list(tried).index(best) + PATIENCE < len(tried):
                 break
-        if self.usual in tried and not _surely_better(tried[best], tried[self.usual], held):
+        if self.usual in tried and not surely_better(tried[best].clip_scores, tried[self.usual].clip_scores, held):
             best = self.usual
         facts = {
             "C": best,
@@ -118,17 +118,6 @@ class _Tried(NamedTuple):
     parameters: Float[Tensor, "P D1"]
     clip_scores: Float[Tensor, "m K"]
     score: float
-
-
-def _surely_better(one: _Tried, other: _Tried, held: Table) -> bool:
-    """Whether a held-out score is higher, and the 95 % interval of the difference over whole groups above zero."""
-    if one.score <= other.score:
-        return False
-    metric = "map" if held.multilabel else "accuracy"
-    scores, other_scores, targets = (x.cpu().numpy() for x in (one.clip_scores, other.clip_scores, held.targets))
-    groups = held.groups.cpu().numpy()
-    compared = paired_comparison(metric, scores, other_scores, targets, groups, seed=0, resamples=_RESAMPLES)
-    return compared.interval.low > 0
 
 
 class _Choice(NamedTuple):

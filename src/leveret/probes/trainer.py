@@ -1,7 +1,7 @@
-"""The one trainer of linear heads: Adam on softmax or sigmoid cross-entropy, several seeds and rates in one call.
+"""The one trainer of heads: Adam on softmax or sigmoid cross-entropy, several seeds and rates in one call.
 
 Source: paper, appendix A (linear layer, batch 64, 400k steps) and appendix C (Adam, warm-up, cosine).
-Shapes: R rows, M clips, D embedding, K classes, B batch, S seeds, L peak rates, n steps at once.
+Shapes: R rows, M clips, D embedding, K classes, B batch, S seeds, L peak rates, Q = L * K, n steps at once.
 Departures: the paper does not say how its sigmoid loss is reduced; here it is the mean over batch and classes. Adam
 divides the factor out again, so only its epsilon of 1e-8 could notice. Nor does it name the first weights; they are
 those of haiku's Linear, which its authors' code is written in: normal of deviation 1/sqrt(D) cut at two deviations,
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -53,15 +53,15 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Heads:
-    """Trained linear heads.
+class Trained:
+    """Heads as they ended.
 
     Attributes:
+        layers: The parameters in the order of the network, (S, L, ...).
         train_loss: Mean over the last hundred steps.
     """
 
-    weight: Float[Tensor, "S L K D"]
-    bias: Float[Tensor, "S L K"]
+    layers: Sequence[Tensor]
     train_loss: Float[Tensor, "S L"]
 
 
@@ -93,7 +93,36 @@ def first_weights(num_classes: int, embed_dim: int, seed: int) -> Float[Tensor, 
     return torch.nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
-def train_heads(
+Product = Callable[[Tensor, Tensor, Tensor], object]
+"""A batched matrix product: (a, b, out)."""
+
+
+class Network(Protocol):
+    """Heads of several seeds and rates, trained together; their gradients are written by hand.
+
+    Attributes:
+        layers: (value, gradient) of each parameter, (S, L, ...).
+        bias_grad: The gradient of the last layer's bias, (S, L * K, 1).
+    """
+
+    layers: Sequence[tuple[Tensor, Tensor]]
+    bias_grad: Float[Tensor, "S Q 1"]
+
+    def forward(self, x_transposed: Float[Tensor, "S D B"]) -> Float[Tensor, "S Q B"]:
+        """Logits, in a tensor that may be written over; Q = L * K."""
+        ...
+
+    def backward(self, x: Float[Tensor, "S B D"], grad: Float[Tensor, "S Q B"]) -> None:
+        """Fill the gradients of the parameters from that of the logits."""
+        ...
+
+
+Build = Callable[[Sequence[int], int, Table, int, Product], Network]
+"""Makes a network: seeds, number of rates L, table, batch, product."""
+
+
+def train(
+    build: Build,
     table: Table,
     clips: Int[Tensor, "m"] | None = None,
     *,
@@ -103,7 +132,7 @@ def train_heads(
     steps: int,
     warmup_steps: int = WARMUP_STEPS,
     progress: Progress | None = None,
-) -> Heads:
+) -> Trained:
     """One head for each seed and rate, each exactly as if it were trained alone.
 
     Args:
@@ -115,23 +144,25 @@ def train_heads(
     """
     at_once = _SEEDS_AT_ONCE if table.X.device.type == "cpu" else len(seeds)
     parts = [seeds[first : first + at_once] for first in range(0, len(seeds), at_once)]
-    trained = []
+    trained: list[Trained] = []
     for number, part in enumerate(parts):
 
         def notify(share: float, number: int = number) -> None:
             if progress is not None:
                 progress((number + share) / len(parts))
 
-        trained.append(_train_together(table, clips, part, peak_rates, batch, steps, warmup_steps, notify))
-    return Heads(
-        torch.cat([heads.weight for heads in trained]),
-        torch.cat([heads.bias for heads in trained]),
-        torch.cat([heads.train_loss for heads in trained]),
-    )
+        product, threads = _matrix_product(table.X.device)
+        with threads:
+            network = build(part, len(peak_rates), table, batch, product)
+            losses = _train_together(network, table, clips, part, peak_rates, batch, steps, warmup_steps, notify)
+        trained.append(Trained([value for value, _ in network.layers], losses))
+    layers = [torch.cat(values) for values in zip(*(one.layers for one in trained), strict=True)]
+    return Trained(layers, torch.cat([one.train_loss for one in trained]))
 
 
 @torch.no_grad()
 def _train_together(
+    network: Network,
     table: Table,
     clips: Int[Tensor, "m"] | None,
     seeds: Sequence[int],
@@ -140,7 +171,7 @@ def _train_together(
     steps: int,
     warmup_steps: int,
     notify: Progress,
-) -> Heads:
+) -> Float[Tensor, "S L"]:
     X, device, K = table.X, table.X.device, table.num_classes
     D, S, L = X.shape[1], len(seeds), len(peak_rates)
     windows, targets = Windows.of(table), table.targets
@@ -149,62 +180,55 @@ def _train_together(
         windows, targets = Windows(windows.first[chosen], windows.count[chosen]), targets[clips]
     scale = 1 / (batch * K) if table.multilabel else 1 / batch
 
-    weight = torch.stack([first_weights(K, D, seed).repeat(L, 1) for seed in seeds]).to(device)  # (S, L * K, D)
-    bias = weight.new_zeros(S, L * K, 1)
-    weight_grad, logits = torch.empty_like(weight), weight.new_empty(S, L * K, batch)
-    bias_grad = torch.empty_like(bias)
-    per_class, likely = logits.view(S, L, K, batch), weight.new_empty(S, L, K, batch)
-    grad = logits  # the logits are done with once the probabilities are known
     optimizers = [
         _Adam(
-            [part for tensor in (weight, bias) for part in _heads_of(tensor.view(S, L, K, -1), rate)],
-            [part for tensor in (weight_grad, bias_grad) for part in _heads_of(tensor.view(S, L, K, -1), rate)],
+            [part for value, _ in network.layers for part in _heads_of(value, rate)],
+            [part for _, gradient in network.layers for part in _heads_of(gradient, rate)],
         )
         for rate in range(L)
     ]
-    losses = weight.new_zeros(S, L)
-    bias_grads = weight.new_zeros(CHUNK_STEPS, S, L * K, 1)  # the bias gradients of a chunk, looked at when it ends
+    likely = torch.empty(S, L, K, batch, device=device)
+    losses = likely.new_zeros(S, L)
+    bias_grads = likely.new_zeros(CHUNK_STEPS, S, L * K, 1)  # the bias gradients of a chunk, looked at when it ends
     block = min(CHUNK_STEPS, max(1, _ROWS_AT_ONCE // (S * batch)))
     vectors = X.new_empty(block, S, batch, D)
     vectors32 = vectors if X.dtype == torch.float32 else vectors.float()
     inputs = [(x, x.transpose(1, 2)) for x in vectors32]
-    multiply, threads = _matrix_product(device)
 
-    with threads:
-        for step in range(steps):
-            place, in_block = step % CHUNK_STEPS, step % CHUNK_STEPS % block
-            if place == 0:
-                drawn = [draw(windows, seed, step // CHUNK_STEPS, batch) for seed in seeds]
-                clip_chunk, row_chunk = (torch.stack(part, 1).to(device) for part in zip(*drawn, strict=True))
-            if in_block == 0:
-                rows = row_chunk[place : place + block]
-                torch.index_select(X, 0, rows.flatten(), out=vectors[: len(rows)].view(-1, D))
-                if vectors32 is not vectors:
-                    vectors32.copy_(vectors)
-                wanted = _wanted(targets, clip_chunk[place : place + block], K)  # (n, S, 1, K, B)
-                scaled = (wanted * -scale).unbind()
-            x, x_transposed = inputs[in_block]  # (S, B, D), (S, D, B)
-            multiply(weight, x_transposed, logits)
-            logits.add_(bias)  # (S, L * K, B)
-            if step >= steps - LOSS_STEPS:
-                losses += _loss(per_class, wanted[in_block], table.multilabel) / min(LOSS_STEPS, steps)
-            if table.multilabel:
-                torch.sigmoid(per_class, out=likely)
-            else:
-                torch.softmax(per_class, 2, out=likely)
-            torch.add(scaled[in_block], likely, alpha=scale, out=per_class)
-            multiply(grad, x, weight_grad)
-            torch.sum(grad, 2, keepdim=True, out=bias_grad)
-            bias_grads[place] = bias_grad
-            for optimizer, peak in zip(optimizers, peak_rates, strict=True):
-                optimizer.step(learning_rate(step, steps, peak, warmup_steps))
-            if place == CHUNK_STEPS - 1 or step == steps - 1:
-                _check_finite(bias_grads[: place + 1], step - place)
-                notify((step + 1) / steps)
-    return Heads(weight.view(S, L, K, D), bias.view(S, L, K), losses)
+    for step in range(steps):
+        place, in_block = step % CHUNK_STEPS, step % CHUNK_STEPS % block
+        if place == 0:
+            drawn = [draw(windows, seed, step // CHUNK_STEPS, batch) for seed in seeds]
+            clip_chunk, row_chunk = (torch.stack(part, 1).to(device) for part in zip(*drawn, strict=True))
+        if in_block == 0:
+            rows = row_chunk[place : place + block]
+            torch.index_select(X, 0, rows.flatten(), out=vectors[: len(rows)].view(-1, D))
+            if vectors32 is not vectors:
+                vectors32.copy_(vectors)
+            wanted = _wanted(targets, clip_chunk[place : place + block], K)  # (n, S, 1, K, B)
+            scaled = (wanted * -scale).unbind()
+        x, x_transposed = inputs[in_block]  # (S, B, D), (S, D, B)
+        logits = network.forward(x_transposed)  # (S, L * K, B)
+        per_class = logits.view(S, L, K, batch)
+        if step >= steps - LOSS_STEPS:
+            losses += _loss(per_class, wanted[in_block], table.multilabel) / min(LOSS_STEPS, steps)
+        if table.multilabel:
+            torch.sigmoid(per_class, out=likely)
+        else:
+            torch.softmax(per_class, 2, out=likely)
+        # the logits are done with once the probabilities are known: their gradient takes their place
+        torch.add(scaled[in_block], likely, alpha=scale, out=per_class)
+        network.backward(x, logits)
+        bias_grads[place] = network.bias_grad
+        for optimizer, peak in zip(optimizers, peak_rates, strict=True):
+            optimizer.step(learning_rate(step, steps, peak, warmup_steps))
+        if place == CHUNK_STEPS - 1 or step == steps - 1:
+            _check_finite(bias_grads[: place + 1], step - place)
+            notify((step + 1) / steps)
+    return losses
 
 
-def _heads_of(tensor: Float[Tensor, "S L K d"], rate: int) -> list[Tensor]:
+def _heads_of(tensor: Float[Tensor, "S L ..."], rate: int) -> list[Tensor]:
     """The part of one rate in as few contiguous pieces as there are: each piece costs Adam a call."""
     part = tensor[:, rate]
     return [part] if part.is_contiguous() else list(part)
@@ -263,15 +287,12 @@ def _check_finite(bias_grads: Float[Tensor, "n S Q 1"], first_step: int) -> None
     bad = torch.nonzero(~bias_grads.flatten(1).isfinite().all(1))
     if len(bad):
         raise ValueError(
-            f"the loss is not finite at step {first_step + int(bad[0, 0])} of the linear probe - finite vectors were "
+            f"the loss is not finite at step {first_step + int(bad[0, 0])} of the probe - finite vectors were "
             "expected; look for NaN, infinity or values beyond 1e30 among the embeddings"
         )
 
 
-_Product = Callable[[Tensor, Tensor, Tensor], object]
-
-
-def _matrix_product(device: torch.device) -> tuple[_Product, AbstractContextManager[object]]:
+def _matrix_product(device: torch.device) -> tuple[Product, AbstractContextManager[object]]:
     """The faster batched product, product(a, b, out), and what bounds its threads to torch's."""
     if device.type == "cpu" and _mkl_is_slow():
         return _numpy_product, cast(
