@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from leveret.contracts import FittedProbe, Probe, Table
 from leveret.probes.holdout import score
@@ -108,3 +109,63 @@ def test_global_randomness_is_left_alone(name: str, make_table: Callable[..., Ta
     before = torch.get_rng_state()
     quick(name).fit(train, None)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def restored(fitted: FittedProbe, tensors: dict[str, Tensor], num_classes: int = 4) -> FittedProbe:
+    return entries("probes", "READOUTS")[fitted.kind].from_tensors(tensors, 24, num_classes)
+
+
+@every_probe
+@both_kinds
+def test_its_tensors_are_all_that_its_scores_depend_on(
+    name: str, multilabel: bool, make_table: Callable[..., Table]
+) -> None:
+    train = make_table(multilabel=multilabel)
+    fitted = quick(name, seeds=(0, 1)).fit(train, None)
+    found = restored(fitted, fitted.tensors())
+    assert type(found) is type(fitted)
+    assert torch.equal(found.scores(train.X), fitted.scores(train.X))
+
+
+@every_probe
+@both_kinds
+def test_tensors_of_another_width_or_vocabulary_are_refused(
+    name: str, multilabel: bool, make_table: Callable[..., Table]
+) -> None:
+    train = make_table(embed_dim=23, num_classes=5, multilabel=multilabel)
+    fitted = quick(name).fit(train, None)
+    readout = entries("probes", "READOUTS")[fitted.kind]
+    with pytest.raises(ValueError, match="expected"):
+        readout.from_tensors(fitted.tensors(), 24, 5)
+    with pytest.raises(ValueError, match="expected|beyond the"):
+        readout.from_tensors(fitted.tensors(), 23, 4)
+
+
+@every_probe
+def test_a_missing_a_cut_and_a_torn_tensor_are_refused(name: str, make_table: Callable[..., Table]) -> None:
+    fitted = quick(name).fit(make_table(), None)
+    tensors = fitted.tensors()
+    # knn's k may be of any clip, a linear layer's centre may be absent
+    for key in tensors.keys() - {"centre"}:
+        with pytest.raises(ValueError, match=f"{key}.*missing"):
+            restored(fitted, {other: tensor for other, tensor in tensors.items() if other != key})
+        with pytest.raises(ValueError, match=f"'{key}' is|does not count"):
+            restored(fitted, tensors | {key: tensors[key].flatten()[:-1]})
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point():
+            with pytest.raises(ValueError, match="not finite"):
+                restored(fitted, tensors | {key: tensor * torch.nan})
+
+
+@every_probe
+def test_it_says_whether_its_scores_are_logits(name: str) -> None:
+    assert entries("probes")[name].logits in (True, False)
+
+
+@every_probe
+def test_several_seeds_give_a_score_each_or_one_where_nothing_is_drawn(
+    name: str, make_table: Callable[..., Table]
+) -> None:
+    scores = quick(name, seeds=(3, 8)).fit(make_table(noise=2.0), None).scores(make_table().X)
+    drawn = any(field.name == "seeds" for field in fields(entries("probes")[name]))
+    assert len(scores) == (2 if drawn else 1)
