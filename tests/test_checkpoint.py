@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from leveret import checkpoint
+from leveret import tensor_files
 from leveret.checkpoint import CheckpointError, config_as_json, config_from_json, load_checkpoint, save_checkpoint
 from leveret.registry import UnknownNameError, entries, look_up
 
@@ -168,7 +168,7 @@ def test_a_writer_that_fails_leaves_the_old_file_or_none(tmp_path, encoder, monk
         partial.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail_halfway)
+    monkeypatch.setattr(tensor_files, "save_file", fail_halfway)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, NAME, look_up("encoders", NAME), encoder)
     assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [(path.name, b"old")] * exists

@@ -15,11 +15,13 @@ from leveret.version import __version__
 
 if TYPE_CHECKING:
     from leveret.checkpoint import load_checkpoint, save_checkpoint
+    from leveret.classifying import classify
     from leveret.contracts import Encoder, Task
     from leveret.embedding import embed
     from leveret.evaluation import EvaluateConfig, evaluate
     from leveret.loading import create_encoder
     from leveret.paper import published
+    from leveret.probe_files import load_probe
     from leveret.protocols import Protocol
     from leveret.runner import Compute
     from leveret.runs import find_runs
@@ -30,11 +32,13 @@ _HOMES = {
     "EvaluateConfig": "evaluation",
     "Protocol": "protocols",
     "Task": "contracts",
+    "classify": "classifying",
     "create_encoder": "loading",
     "embed": "embedding",
     "evaluate": "evaluation",
     "find_runs": "runs",
     "load_checkpoint": "checkpoint",
+    "load_probe": "probe_files",
     "published": "paper",
     "save_checkpoint": "checkpoint",
 }
@@ -46,11 +50,13 @@ __all__ = [
     "Protocol",
     "Task",
     "__version__",
+    "classify",
     "create_encoder",
     "embed",
     "evaluate",
     "find_runs",
     "load_checkpoint",
+    "load_probe",
     "published",
     "save_checkpoint",
 ]

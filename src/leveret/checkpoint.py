@@ -5,20 +5,19 @@ writer adds (training recipe, digests of training files, ...).
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from leveret.contracts import Encoder, EncoderConfig
 from leveret.registry import look_up
+from leveret.tensor_files import read_tensors, write_tensors
 
 CHECKPOINT_VERSION = 1
+HEADER = "leveret"
 
 
 class CheckpointError(ValueError):
@@ -58,12 +57,7 @@ def save_checkpoint(
         "extra": dict(extra or {}),
     }
     weights = {key: tensor.detach().contiguous() for key, tensor in encoder.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(weights, partial, metadata={"leveret": json.dumps(described)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(path, weights, HEADER, described)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -72,27 +66,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: The file is missing, torn, foreign, or its weights do not fit its config.
     """
+    weights, described = read_tensors(path, HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {path}") from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is cut short ({error})") from error
-    if "leveret" not in metadata:
-        raise CheckpointError(
-            f"{path} is a safetensors file without leveret's header, so its architecture is unknown; "
-            "write it with leveret.checkpoint.save_checkpoint"
-        )
-    try:
-        described = json.loads(metadata["leveret"])
-        version, name, values, extra = (described[key] for key in ("version", "encoder", "config", "extra"))
-        too_new = version > CHECKPOINT_VERSION
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the header of {path} is damaged ({type(error).__name__}: {error})") from error
-    if too_new:
-        raise CheckpointError(f"{path} has format {version}, this leveret reads {CHECKPOINT_VERSION}; upgrade")
+        name, values, extra = (described[key] for key in ("encoder", "config", "extra"))
+    except KeyError as error:
+        raise CheckpointError(f"the header of {path} is damaged (KeyError: {error})") from error
     config = config_from_json(name, values)
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten at once
         encoder = config.build()

@@ -10,9 +10,12 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any
 
+from leveret.text import printable
+
 COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "score encoders on tasks"),
     "embed": ("embed", "Embed", "audio files to vectors"),
+    "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("LEVERET_DEBUG"):
             raise
-        sys.stderr.write(f"leveret: error: {_printable(str(error))}\n")
+        sys.stderr.write("leveret: error: " + printable(error, keep="\n") + "\n")
         return 2
 
 
@@ -83,7 +86,3 @@ def _run(name: str, words: Sequence[str]) -> int:
     # tyro would drop the examples, which a docstring parser takes for a section of their own
     command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
     return int(command.run())
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)

@@ -155,11 +155,14 @@ class FittedProbe(Protocol):
 
     Attributes:
         kind: The key of its class in the `READOUTS` of its file; saved with it.
-        facts: What the result should carry: the chosen L2, the under-fitted check, steps a second, ...
     """
 
     kind: ClassVar[str]
-    facts: dict[str, Any]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the result should carry: the chosen L2, the under-fitted check, steps a second, ..."""
+        ...
 
     def scores(self, X: Float[Tensor, "R D"]) -> Float[Tensor, "S R K"]:
         """Decision values (logits) of every row, once for each seed; higher means more likely."""

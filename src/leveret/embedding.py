@@ -175,15 +175,9 @@ def embed(
         AudioError: Nothing to embed.
         TooManyBadFilesError: By the policy.
     """
-    if window is not None and not window >= MIN_SECONDS:
-        raise ValueError(f"window={window} s; expected {MIN_SECONDS} or more")
-    if hop is not None and (window is None or not hop > 0):
-        raise ValueError(f"hop={hop} s with window={window}; a hop is above 0 and goes with a window")
+    crop = crop_rule(window, hop, CropRule(seconds=WHOLE_CLIP_SECONDS, whole_clip=True))
     runner = Runner(load_encoder(encoder), compute)
-    clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
-    crop = CropRule(seconds=window or WHOLE_CLIP_SECONDS, whole_clip=window is None, hop=hop)
-    job = Job.make("embed", clips, crop, compute.num_threads())
-    (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
+    job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.loaded.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
     X = rows.X.astype(np.float32)
     if window is not None:
@@ -197,6 +191,34 @@ def embed(
         (np.add.reduceat(X, first) / counts[:, None]).astype(np.float32),
         about,
     )
+
+
+def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> CropRule:
+    """The rule of a window and a hop in seconds; `otherwise` where there is no window.
+
+    Raises:
+        ValueError: A window that is too short, or a hop without one.
+    """
+    if window is not None and not window >= MIN_SECONDS:
+        raise ValueError(f"window={window} s; expected {MIN_SECONDS} or more")
+    if hop is not None and (window is None or not hop > 0):
+        raise ValueError(f"hop={hop} s with window={window}; a hop is above 0 and goes with a window")
+    return otherwise if window is None else CropRule(seconds=window, hop=hop)
+
+
+def embed_files(
+    inputs: Sequence[str | Path],
+    runner: Runner,
+    crop: CropRule,
+    *,
+    policy: BadFilePolicy,
+    reporter: Reporter | None = None,
+) -> tuple[Job, Rows]:
+    """Rows of files that no manifest names, through the cache as all rows; arguments as `embed`."""
+    clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+    job = Job.make("embed", clips, crop, runner.compute.num_threads())
+    (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
+    return job, rows
 
 
 def row_dtype(num_rows: int, width: int) -> Literal["float32", "float16"]:

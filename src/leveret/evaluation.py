@@ -18,6 +18,7 @@ from leveret.content import code_digest
 from leveret.contracts import Encoder, Task
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
 from leveret.loading import load_encoder, load_tasks
+from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
@@ -45,6 +46,7 @@ class EvaluateConfig:
         policy: When unreadable files stop the work.
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
+        save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
         output: Folder for the run folders.
     """
 
@@ -58,6 +60,7 @@ class EvaluateConfig:
     policy: BadFilePolicy = BadFilePolicy()
     compute: Compute = Compute()
     seed: int = 0
+    save_probes: bool = False
     output: Path = Path("runs")
 
     def __post_init__(self) -> None:
@@ -249,6 +252,10 @@ class Evaluation:
             **outcome.values,
         )
         if entrant.writer is not None:
+            if self.config.save_probes:
+                layer = list(entrant.runner.loaded.encoder.layers)[-1] if entrant.runner else None
+                about = {**entrant.about, "seed": self.config.seed, "layer": layer}
+                save_probes(entrant.writer.partial / "probes", key, task, protocol, about, outcome.probes, result)
             entrant.writer.add(key, result, outcome.predictions)
             for warning in result.warnings:
                 reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")

@@ -3,19 +3,22 @@
 `cached`: the paper's probe, optimizer, batch, steps and schedule on vectors that were embedded once; at each step a
 clip is drawn, then one of its windows. Where the crop is the whole clip this is the paper's protocol.
 `quick`: logistic regression; seconds a task. Another estimator, so it claims rank agreement, not equality.
+Either with another probe of the room, named in the title: `cached` never reads a validation split, `quick` lets the
+probe choose its settings on it.
 
 Source: paper, appendix A.
 Departures: both are leveret's; the paper draws a new random crop at each step.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, cast
 
 from leveret.contracts import Probe, Task
 from leveret.registry import look_up, unknown_name
 
 PROTOCOLS = ("cached", "quick")
+_OWN_HEAD = {"quick": "logistic"}  # that of the others is the task's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class Protocol:
 
     Attributes:
         name: One of PROTOCOLS.
+        head: A key of the probes room in place of the protocol's own; the protocol is then called `NAME+HEAD`.
         steps: Optimizer steps of `cached` in place of the task's; the protocol is then called `cached@STEPS`.
         seeds: A probe is trained once with each.
         check_rates: Also train at 0.1, 10 and 100 times the rate on a part of train, to tell an under-fitted probe.
@@ -31,6 +35,7 @@ class Protocol:
     """
 
     name: str = "cached"
+    head: str | None = None
     steps: int | None = None
     seeds: tuple[int, ...] = (0,)
     check_rates: bool = True
@@ -50,7 +55,8 @@ class Protocol:
     def title(self) -> str:
         """The name under which scores may be compared."""
         steps = "" if self.steps is None else f"@{self.steps}"
-        return self.name + steps + ("" if self.average == "logits" else "+probabilities")
+        head = "" if self.head in (None, _OWN_HEAD.get(self.name)) else f"+{self.head}"
+        return self.name + steps + head + ("" if self.average == "logits" else "+probabilities")
 
     @property
     def reads_valid(self) -> bool:
@@ -58,12 +64,27 @@ class Protocol:
         return self.name == "quick"
 
     def probe(self, task: Task) -> Probe:
-        """The probe of a task under this protocol."""
-        if self.name == "quick":
-            return cast(Probe, look_up("probes", "logistic"))
-        head = look_up("probes", task.head)
-        steps = self.steps or task.steps
-        return cast(Probe, replace(head, batch=task.batch, steps=steps, seeds=self.seeds, check_rates=self.check_rates))
+        """The probe of a task under this protocol, with those of the task's and protocol's settings that it has.
+
+        Raises:
+            UnknownNameError: No such head.
+            ValueError: A setting that this head cannot follow.
+        """
+        name = self.head or _OWN_HEAD.get(self.name, task.head)
+        probe = look_up("probes", name)
+        known = {one.name for one in fields(probe)}
+        if self.steps is not None and "steps" not in known:
+            raise ValueError(f"steps={self.steps} with the probe {name!r}, which takes no steps; leave them out")
+        if self.average == "probabilities" and not probe.logits:
+            raise ValueError(
+                f"average='probabilities' with the probe {name!r}, whose scores are no logits and give none; "
+                "average logits (decision values), or choose another probe"
+            )
+        settings = {
+            "batch": task.batch, "steps": self.steps or task.steps, "seeds": self.seeds,
+            "check_rates": self.check_rates,
+        }  # fmt: skip
+        return cast(Probe, replace(probe, **{key: value for key, value in settings.items() if key in known}))
 
     def described(self) -> dict[str, Any]:
         """For scorecards."""

@@ -44,15 +44,15 @@ def entries(room: str, declared_in: str = "") -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def look_up(room: str, name: str) -> Any:
-    """The entry of that name.
+def look_up(room: str, name: str, declared_in: str = "") -> Any:
+    """The entry of that name; arguments as `entries`.
 
     Raises:
         UnknownNameError: There is none; the message carries the closest names.
     """
-    known = entries(room)
+    known = entries(room, declared_in)
     if name not in known:
-        raise unknown_name(room.removesuffix("s"), name, known)
+        raise unknown_name((declared_in.lower() or room).removesuffix("s"), name, known)
     return known[name]
 
 

@@ -23,6 +23,9 @@ from leveret.loading import LoadedEncoder, fingerprint
 ROWS_VERSION = 1
 """Bumped by hand whenever the same clip and crop rule give other windows; part of every cache key."""
 
+BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "rows": ROWS_VERSION}
+"""With these the same weights, clip and crop rule give the same vectors."""
+
 DEFAULT_BATCH_SIZE = 32
 
 
@@ -112,5 +115,5 @@ class Runner:
             "dtype": self.compute.dtype,
             "crop": asdict(crop),
             "clips": clips,
-            "versions": {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "rows": ROWS_VERSION},
+            "versions": dict(BEHAVIOUR_VERSIONS),
         }

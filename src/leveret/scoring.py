@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Progress, Table, Task
+from leveret.contracts import FittedProbe, Kind, Progress, Table, Task
 from leveret.metrics import (
     METRICS,
     average_precisions,
@@ -59,10 +59,12 @@ class Outcome:
     Attributes:
         values: The fields of a TaskResult that follow from vectors and labels.
         predictions: Scores of every test clip of all folds, first seed.
+        probes: The fitted probe of each fold and slot.
     """
 
     values: Mapping[str, Any]
     predictions: Predictions
+    probes: Sequence[Sequence[FittedProbe]]
 
 
 def score_task(
@@ -79,7 +81,7 @@ def score_task(
         ValueError: A split has no clip with vectors.
     """
     fold_scores: list[dict[int, float]] = []  # a fold: seed -> score
-    train_scores, facts, parts, majorities = [], [], [], []
+    train_scores, facts, parts, majorities, probes = [], [], [], [], []
     for number, fold in enumerate(folds):
         train, valid, test = (
             [clip for clip in part if vectors.has(clip)] for part in (fold.train, fold.valid, fold.test)
@@ -105,6 +107,7 @@ def score_task(
         train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
         majorities.append(majority_score(task.metric, on_train.targets(), targets, _num_classes(task)))
         facts.append(scored.facts)
+        probes.append(scored.probes)
     predictions = _concatenated(parts)
     targets, groups = predictions.targets(), np.array(predictions.group)
     interval = cluster_bootstrap(task.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED)
@@ -128,7 +131,7 @@ def score_task(
         },
         "unscored_classes": [name for name, value in per_class.items() if value is None],
     }
-    return Outcome(values, predictions)
+    return Outcome(values, predictions, probes)
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class _Scored:
     train: Sequence[NDArray[np.float32]]  # a slot: (S, M, K)
     test: Sequence[NDArray[np.float32]]
     facts: Mapping[str, Any]
+    probes: Sequence[FittedProbe]  # a slot
 
 
 def _fit_and_score(
@@ -156,6 +160,7 @@ def _fit_and_score(
     scores_train: list[NDArray[np.float32]] = []
     scores_test: list[NDArray[np.float32]] = []
     facts: dict[str, Mapping[str, Any]] = {}
+    probes: list[FittedProbe] = []
     for number, (slot, labels) in enumerate(task.slots):
 
         def share(part: float, number: int = number) -> None:
@@ -168,14 +173,28 @@ def _fit_and_score(
             held = _table(task, number, torch.from_numpy(X_valid).to(device), counts_valid, valid)
         fitted = protocol.probe(task).fit(table, held, share)
         for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
-            rows = fitted.scores(torch.from_numpy(X).to(device)).float()
-            if protocol.average == "probabilities":
-                rows = rows.sigmoid() if task.kind == "multi" else rows.softmax(-1)
-            found.append(_mean_per_clip(rows.cpu().numpy(), counts))
+            found.append(clip_scores(fitted, torch.from_numpy(X).to(device), counts, task.kind, protocol.average))
+        probes.append(fitted)
         facts[slot] = fitted.facts
         assert scores_test[-1].shape[2] == len(labels), (scores_test[-1].shape, len(labels))
     seeds = protocol.seeds[: len(scores_test[0])]
-    return _Scored(seeds, scores_train, scores_test, facts[""] if task.kind != "slots" else {"slots": facts})
+    found_facts = facts[""] if task.kind != "slots" else {"slots": facts}
+    return _Scored(seeds, scores_train, scores_test, found_facts, probes)
+
+
+def clip_scores(
+    fitted: FittedProbe, X: torch.Tensor, counts: NDArray[np.int64], kind: Kind, average: str
+) -> NDArray[np.float32]:
+    """Mean over the rows of each clip, (S, M, K).
+
+    Args:
+        counts: Rows of each clip, which lie together.
+        average: What is averaged: "logits" (decision values), or "probabilities".
+    """
+    rows = fitted.scores(X).float()
+    if average == "probabilities":
+        rows = rows.sigmoid() if kind == "multi" else rows.softmax(-1)
+    return _mean_per_clip(rows.cpu().numpy(), counts)
 
 
 def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:

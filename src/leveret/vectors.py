@@ -75,14 +75,14 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
         partial.unlink(missing_ok=True)
 
 
-def check_format(path: Path) -> None:
+def check_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
     """Refuse a path that could not be written, before any work is done.
 
     Raises:
-        VectorsError: Another ending than FORMATS, or no such folder.
+        VectorsError: Another ending than those of `formats`, or no such folder.
     """
-    if path.suffix not in FORMATS:
-        raise VectorsError(f"{path} ends in {path.suffix!r}; expected {' or '.join(FORMATS)}")
+    if path.suffix not in formats:
+        raise VectorsError(f"{path} ends in {path.suffix!r}; expected {' or '.join(formats)}")
     if not path.parent.is_dir():
         raise VectorsError(f"the folder {path.parent} of {path.name} does not exist; make it first")
 

@@ -137,7 +137,7 @@ def test_tensors_of_another_width_or_vocabulary_are_refused(
     readout = entries("probes", "READOUTS")[fitted.kind]
     with pytest.raises(ValueError, match="expected"):
         readout.from_tensors(fitted.tensors(), 24, 5)
-    with pytest.raises(ValueError, match="expected|beyond the"):
+    with pytest.raises(ValueError, match=r"expected|beyond the"):
         readout.from_tensors(fitted.tensors(), 23, 4)
 
 

@@ -38,9 +38,7 @@ def test_equals_the_definition(
     # blocks smaller than a clip, blocks that end inside of one, and a single block
     monkeypatch.setattr(knn, "_TRAIN_ROWS_AT_ONCE", rows_at_once)
     monkeypatch.setattr(knn, "_ROWS_AT_ONCE", 7)
-    train, test = (
-        make_table(seed=seed, multilabel=multilabel, num_clips=60, max_rows=5, noise=2.0) for seed in (0, 1)
-    )
+    train, test = (make_table(seed=seed, multilabel=multilabel, num_clips=60, max_rows=5, noise=2.0) for seed in (0, 1))
     scores = KnnProbe(grid=(4,)).fit(train, None).scores(test.X[:20])
     np.testing.assert_allclose(scores[0].numpy(), by_brute_force(train, test.X[:20], 4), atol=1e-5)
 

@@ -90,7 +90,10 @@ def test_training_on_some_clips_equals_training_on_their_table(make_table: Calla
     table = make_table(noise=2.0)
     chosen = torch.arange(3, 200, 2)
     settings: dict[str, Any] = {"seeds": (0,), "peak_rates": (1e-2,), "batch": 16, "steps": 300, "warmup_steps": 10}
-    some, all_of_part = train(LinearNetwork, table, chosen, **settings), train(LinearNetwork, table.take(chosen), **settings)
+    some, all_of_part = (
+        train(LinearNetwork, table, chosen, **settings),
+        train(LinearNetwork, table.take(chosen), **settings),
+    )
     torch.testing.assert_close(some.layers[0], all_of_part.layers[0], atol=1e-6, rtol=0)
 
 

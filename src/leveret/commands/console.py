@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from leveret.progress import Advance, Reporter
+from leveret.text import printable
 
 PATIENCE_SECONDS = 2.0
 
@@ -64,9 +65,7 @@ class ConsoleReporter(Reporter):
 
 def safe(text: object) -> str:
     """Text with no markup and no terminal codes: file and class names come from strangers."""
-    return escape(
-        "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in str(text))
-    )
+    return escape(printable(text, keep="\n"))
 
 
 def print_table(

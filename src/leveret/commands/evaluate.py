@@ -36,6 +36,8 @@ class Evaluate:
     """Parquet files of vectors made elsewhere (columns file, vector), scored like encoders."""
     protocol: Literal["cached", "quick"] = "cached"
     """cached: the paper's probe on cached windows. quick: logistic regression, seconds a task."""
+    probe: str | None = None
+    """Read-out in place of the protocol's own (`leveret list probes`); named in the result's protocol."""
     steps: int | None = None
     """Optimizer steps of `cached` in place of the task's own; named in the result."""
     seeds: int = 1
@@ -62,6 +64,8 @@ class Evaluate:
     """Compile the network: a minute once, then faster."""
     seed: int = 0
     """Draws the weights of an encoder given by its bare name."""
+    save_probes: bool = False
+    """Keep the fitted probes in the run folder, for `leveret classify`."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs")
     """Folder for the run folders."""
     dry_run: bool = False
@@ -81,8 +85,8 @@ class Evaluate:
         if self.threads:
             torch.set_num_threads(self.threads)
         protocol = Protocol(
-            name=self.protocol, steps=self.steps, seeds=tuple(range(self.seeds)), check_rates=self.check_rates,
-            average=self.average,
+            name=self.protocol, head=self.probe, steps=self.steps, seeds=tuple(range(self.seeds)),
+            check_rates=self.check_rates, average=self.average,
         )  # fmt: skip
         compute = Compute(
             device=self.device,
@@ -94,7 +98,7 @@ class Evaluate:
         config = EvaluateConfig(
             encoders=self.encoder, tasks=self.tasks, only=self.only, protocol=protocol, crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
-            seed=self.seed, output=self.output,
+            seed=self.seed, save_probes=self.save_probes, output=self.output,
         )  # fmt: skip
         reporter = ConsoleReporter()
         if self.dtype == "bfloat16" and compute.torch_device().type == "cpu" and not _has_bfloat16():

@@ -1,7 +1,7 @@
 """A fifth of the training clips held out in whole groups, and the score of what was held out.
 
-Source: leveret's protocols (docs/protocol.md): `logistic` chooses its L2 on it and `knn` its k, `linear` and `mlp` check
-their rate on it.
+Source: leveret's protocols (docs/protocol.md): `logistic` chooses its L2 on it and `knn` its k, `linear` and `mlp`
+check their rate on it.
 Shapes: R rows, M clips, m clips held out, K classes.
 Departures: the paper holds nothing out; no use touches the clips that the probe of the result trains on.
 """

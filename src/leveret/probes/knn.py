@@ -2,9 +2,9 @@
 
 Source: leveret's own; weighted nearest neighbours by cosine similarity as in arXiv:1805.01978, section 3.4.
 Shapes: r rows scored at once, R training rows, M training clips, D embedding, K classes.
-Departures: neighbours are clips and not rows: a clip is as near as its nearest row, so it votes once whatever its number
-of windows. Vectors are centred by the mean of train before their cosine is taken: vectors of most networks lie in a
-narrow cone around it, where all cosines are nearly 1. A vote weighs (1 + cosine) / 2, so that none is negative.
+Departures: neighbours are clips and not rows: a clip is as near as its nearest row, so it votes once whatever its
+number of windows. Vectors are centred by the mean of train before their cosine is taken: vectors of most networks lie
+in a narrow cone around it, where all cosines are nearly 1. A vote weighs (1 + cosine) / 2, so that none is negative.
 
 k is chosen on `valid`, or on a fifth of train held out in whole groups, never of a clip's own windows; all of train
 votes in the result. Memory is bounded by blocks, whatever the table.

@@ -80,7 +80,7 @@ class LinearNetwork:
         self.bias = self.weight.new_zeros(S, L * K, 1)
         self.weight_grad, self.bias_grad = torch.empty_like(self.weight), torch.empty_like(self.bias)
         self.logits = self.weight.new_empty(S, L * K, batch)
-        self.layers = [
+        self.layers: Sequence[tuple[Tensor, Tensor]] = [
             (self.weight.view(S, L, K, D), self.weight_grad.view(S, L, K, D)),
             (self.bias.view(S, L, K), self.bias_grad.view(S, L, K)),
         ]

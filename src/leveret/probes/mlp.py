@@ -86,7 +86,7 @@ class MlpNetwork:
             torch.empty_like(value) for value in values
         ]
         shapes = (S, L, H, D), (S, L, H), (S, L, K, H), (S, L, K)
-        self.layers = [
+        self.layers: Sequence[tuple[Tensor, Tensor]] = [
             (value.view(shape), gradient.view(shape))
             for value, gradient, shape in zip(values, gradients, shapes, strict=True)
         ]

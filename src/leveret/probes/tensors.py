@@ -31,10 +31,8 @@ def check_tensor(
     if not fits or found.dtype not in dtypes:
         wanted = " x ".join("any" if size is None else str(size) for size in shape) or "one number"
         kinds = " or ".join(_dtype_name(dtype) for dtype in dtypes)
-        raise ValueError(
-            f"the tensor {name!r} is {' x '.join(map(str, found.shape)) or 'one number'} of {_dtype_name(found.dtype)}; "
-            f"expected {wanted} of {kinds}"
-        )
+        there = " x ".join(map(str, found.shape)) or "one number"
+        raise ValueError(f"the tensor {name!r} is {there} of {_dtype_name(found.dtype)}; expected {wanted} of {kinds}")
     if found.is_floating_point() and not bool(found.isfinite().all()):
         raise ValueError(f"the tensor {name!r} holds values that are not finite; expected numbers")
     return found

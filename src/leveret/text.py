@@ -1,0 +1,10 @@
+"""Text from strangers made harmless to look at: file and class names may hold terminal codes and line ends."""
+
+
+def printable(text: object, keep: str = "") -> str:
+    r"""Text in one line without control characters, which become escapes such as \x1b and \n.
+
+    Args:
+        keep: Letters that stay although they are not printable.
+    """
+    return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in str(text))
