@@ -3,8 +3,7 @@
 Source: leveret's own; weighted nearest neighbours by cosine similarity as in arXiv:1805.01978, section 3.4.
 Shapes: r rows scored at once, R training rows, M training clips, D embedding, K classes.
 Departures: neighbours are clips and not rows: a clip is as near as its nearest row, so it votes once whatever its
-number of windows. Vectors are centred by the mean of train before their cosine is taken: vectors of most networks lie
-in a narrow cone around it, where all cosines are nearly 1. A vote weighs (1 + cosine) / 2, so that none is negative.
+number of windows. A vote weighs (1 + cosine) / 2, so that none is negative.
 
 k is chosen on `valid`, or on a fifth of train held out in whole groups, never of a clip's own windows; all of train
 votes in the result. Memory is bounded by blocks, whatever the table.
@@ -46,7 +45,6 @@ class KnnReadout:
         X: Training vectors, float32 or float16.
         rows: Index of each row's clip, ascending.
         targets: Class index of each clip, or 0/1 for each clip and class.
-        centre: Mean over clips of their mean vectors, taken from each vector before its cosine.
         k: Clips that vote.
     """
 
@@ -55,7 +53,6 @@ class KnnReadout:
     X: Float[Tensor, "R D"]
     rows: Int[Tensor, "R"]
     targets: Int[Tensor, "M"] | Float[Tensor, "M K"]
-    centre: Float[Tensor, "D"]
     num_classes: int
     k: int
     facts: dict[str, Any] = field(default_factory=dict)
@@ -67,24 +64,20 @@ class KnnReadout:
         Raises:
             ValueError: A vector is not finite.
         """
-        weights = 1 / torch.bincount(table.rows, minlength=table.num_clips)[table.rows].double()
-        total = table.X.new_zeros(table.X.shape[1], dtype=torch.float64)
-        parts = zip(table.X.split(_TRAIN_ROWS_AT_ONCE), weights.split(_TRAIN_ROWS_AT_ONCE), strict=True)
-        for block, of_rows in parts:
-            total += of_rows @ block.double()
-        if not total.isfinite().all():
-            row = int(torch.nonzero(~table.X.isfinite().all(1))[0, 0])
-            raise ValueError(
-                f"training row {row} holds a value that is not finite - finite vectors were expected; look for silent "
-                "or broken audio, or an encoder that overflows in half precision"
-            )
-        centre = (total / table.num_clips).float()
-        return cls(table.X, table.rows, table.targets, centre, table.num_classes, min(k, table.num_clips), facts or {})
+        for first in range(0, len(table.X), _TRAIN_ROWS_AT_ONCE):
+            finite = table.X[first : first + _TRAIN_ROWS_AT_ONCE].isfinite().all(1)
+            if not finite.all():
+                row = first + int(torch.nonzero(~finite)[0, 0])
+                raise ValueError(
+                    f"training row {row} holds a value that is not finite - finite vectors were expected; look for "
+                    "silent or broken audio, or an encoder that overflows in half precision"
+                )
+        return cls(table.X, table.rows, table.targets, table.num_classes, min(k, table.num_clips), facts or {})
 
     @torch.no_grad()
     def scores(self, X: Float[Tensor, "R D"]) -> Float[Tensor, "1 R K"]:
         """Mean weight of the votes for each class, on the device of the training vectors."""
-        found = self.centre.new_empty(1, len(X), self.num_classes)
+        found = torch.empty(1, len(X), self.num_classes, device=self.X.device)
         for first in range(0, len(X), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
             found[0, part] = self.votes(self.neighbours(X[part], self.k), [self.k])[self.k]
@@ -92,10 +85,10 @@ class KnnReadout:
 
     def neighbours(self, X: Float[Tensor, "r D"], k: int) -> Neighbours:
         """The k nearest training clips of each row."""
-        queries = self._directions(X.to(self.centre.device))
+        queries = F.normalize(X.to(self.X.device).float(), dim=1)
         best = Neighbours(queries.new_empty(len(X), 0), self.rows.new_empty(len(X), 0))
         for first, stop in self._blocks():
-            cosine = queries @ self._directions(self.X[first:stop]).T  # (r, rows of the block)
+            cosine = queries @ F.normalize(self.X[first:stop].float(), dim=1).T  # (r, rows of the block)
             clips, place = torch.unique_consecutive(self.rows[first:stop], return_inverse=True)
             if len(clips) < stop - first:
                 nearest = cosine.new_full((len(X), len(clips)), -2.0)
@@ -108,7 +101,7 @@ class KnnReadout:
 
     def votes(self, neighbours: Neighbours, sizes: list[int]) -> dict[int, Float[Tensor, "r K"]]:
         """Mean weight of the votes for each class, for several k, ascending, in one pass over the neighbours."""
-        total = self.centre.new_zeros(len(neighbours.clips), self.num_classes)
+        total = neighbours.weights.new_zeros(len(neighbours.clips), self.num_classes)
         found: dict[int, Tensor] = {}
         counted = 0
         for k in sizes:
@@ -135,18 +128,9 @@ class KnnReadout:
             first = stop
         return blocks
 
-    def _directions(self, X: Float[Tensor, "r D"]) -> Float[Tensor, "r D"]:
-        return F.normalize(X.float() - self.centre, dim=1)
-
     def tensors(self) -> dict[str, Tensor]:
-        """The training vectors with their clips and classes, the centre, k."""
-        return {
-            "X": self.X,
-            "rows": self.rows,
-            "targets": self.targets,
-            "centre": self.centre,
-            "k": torch.tensor(self.k),
-        }
+        """The training vectors with their clips and classes, and k."""
+        return {"X": self.X, "rows": self.rows, "targets": self.targets, "k": torch.tensor(self.k)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], embed_dim: int, num_classes: int) -> Self:
@@ -168,7 +152,7 @@ class KnnReadout:
             raise ValueError(f"the tensor 'targets' names classes beyond the {num_classes} that there are")
         if not 1 <= k <= len(targets):
             raise ValueError(f"k is {k}; expected 1 to {len(targets)}, the number of training clips")
-        return cls(X, rows, targets, check_tensor(tensors, "centre", (embed_dim,)), num_classes, k)
+        return cls(X, rows, targets, num_classes, k)
 
 
 @dataclass(frozen=True, kw_only=True)
