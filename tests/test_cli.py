@@ -65,6 +65,11 @@ def test_help_never_imports_torch(words):
         (["evaluate", "--encoder", "melstats", "--crop", "long"], "expected seconds"),
         (["evaluate", "--encoder", "melstats", "--steps", "5", "--protocol", "quick"], "only of `cached`"),
         (["evaluate", "--encoder", "melstats", "--seeds", "0"], "one or more"),
+        (["evaluate", "--encoder", "melstats", "--probe", "knm"], "Did you mean 'knn'"),
+        (["evaluate", "--encoder", "melstats", "--probe", "knn", "--steps", "5"], "takes no steps"),
+        (["classify", "--probe", "none.safetensors", "a.wav"], "no trained probe at none.safetensors"),
+        (["classify", "--probe", "none.safetensors", "a.wav", "-o", "a.txt"], "ends in '.txt'"),
+        (["classify", "--probe", "none.safetensors", "a.wav", "--top", "-1"], "--top -1"),
         (["embed", "none.wav", "-o", "v.parquet"], "no audio at 'none.wav'"),
         (["embed", "none.wav", "-o", "v.csv"], "ends in '.csv'"),
         (["embed", "none.wav", "-o", "none/v.npz"], "does not exist"),
@@ -169,6 +174,77 @@ def test_evaluate_prints_json_alone_on_standard_output(capsys, tone_manifest, tm
     assert status == 0
     (card,) = json.loads(out)
     assert card["tasks"][0]["task"] == "tones"
+
+
+@pytest.fixture
+def probe(capsys, tone_manifest, tmp_path):
+    """A trained probe, and the folder of the files that it knows."""
+    manifest = tone_manifest()
+    words = ["evaluate", "--encoder", "melstats", "--protocol", "quick", "--save-probes", "-o", tmp_path / "runs"]
+    status, out, err = leveret(capsys, *words, "--tasks", f"manifest:{manifest}")
+    assert status == 0, err
+    return Path(out.split()[-1]) / "probes" / "tones.safetensors", manifest.parent / "audio"
+
+
+def test_classify_prints_a_table_or_json(capsys, probe, monkeypatch):
+    path, audio = probe
+    status, out, err = leveret(capsys, "classify", "--probe", path, audio / "000.wav", audio / "001.wav", "--top", 1)
+    assert status == 0, err
+    lines = [line.split() for line in out.splitlines() if line.strip()]
+    assert lines[0] == ["file", "rank", "label", "probability"]
+    assert [line[1:3] for line in lines[1:]] == [["1", "low"], ["1", "high"]]
+    monkeypatch.setattr("sys.stdin", [f"{audio}/000.wav\n"])
+    status, out, _ = leveret(capsys, "classify", "--probe", path, "-", "--json", "--window", 0.2)
+    rows = json.loads(out)
+    assert [(row["start"], row["rank"], row["label"]) for row in rows] == [
+        (0.0, 1, "low"), (0.0, 2, "high"), (0.2, 1, "low"), (0.2, 2, "high"),
+    ]  # fmt: skip
+
+
+def test_classify_writes_hostile_names_safely(capsys, probe, tmp_path):
+    path, audio = probe
+    names = ["=HYPERLINK(1).wav", "two\nlines.wav", "\x1b[2J.wav"]
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((audio / "000.wav").read_bytes())
+    status, out, err = leveret(capsys, "classify", "--probe", path, folder, "--top", 1, "-o", tmp_path / "c.csv")
+    assert status == 0, err
+    assert out.startswith("3 rows of 3 files, 0 files skipped: ")
+    assert len((tmp_path / "c.csv").read_bytes().splitlines()) == 4
+    status, out, err = leveret(capsys, "classify", "--probe", path, folder, "--top", 1)
+    assert status == 0
+    assert "\x1b" not in out + err
+    assert len([line for line in out.splitlines() if " low " in line]) == 3
+
+
+def test_classify_starts_a_cell_of_a_formula_with_an_apostrophe(capsys, probe, tmp_path, monkeypatch):
+    path, audio = probe
+    monkeypatch.chdir(audio)
+    (audio / "000.wav").rename("=1+1.wav")
+    status, _, err = leveret(capsys, "classify", "--probe", path, "=1+1.wav", "-o", tmp_path / "c.csv")
+    assert status == 0, err
+    assert (tmp_path / "c.csv").read_text().splitlines()[1].startswith("'=1+1.wav,")
+
+
+def test_classify_names_what_it_skips_and_says_what_votes_are(capsys, tone_manifest, tmp_path):
+    manifest = tone_manifest()
+    words = ["evaluate", "--encoder", "melstats", "--protocol", "quick", "--probe", "knn", "--save-probes"]
+    status, out, err = leveret(capsys, *words, "--tasks", f"manifest:{manifest}", "-o", tmp_path / "runs")
+    assert status == 0, err
+    assert "protocol quick+knn" in out
+    (manifest.parent / "audio" / "002.wav").write_text("not audio")
+    path = Path(out.split()[-1]) / "probes" / "tones.safetensors"
+    words = ["classify", "--probe", path, manifest.parent / "audio", "-o", tmp_path / "c.json"]
+    status, _, err = leveret(capsys, *words)
+    assert status == 2
+    assert "002.wav" in err
+    status, out, err = leveret(capsys, *words, "--bad-files", "skip")
+    assert status == 0
+    assert "118 rows of 59 files, 1 files skipped" in out
+    assert "002.wav" in err
+    assert "decision values, no probabilities" in err
+    assert "decision_value" in json.loads((tmp_path / "c.json").read_text())[0]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -41,6 +41,14 @@ def test_two_claims_to_one_name_name_both_files(room):
     assert str(folder / "straw.py") in str(caught.value)
 
 
+def test_a_room_may_declare_more_than_its_entries(room):
+    room(felt="HATS = {'fedora': 1}\nBRIMS = {'wide': 7}", straw="BRIMS = {'none': 0}")
+    assert entries("hats", "BRIMS") == {"none": 0, "wide": 7}
+    assert look_up("hats", "wide", "BRIMS") == 7
+    with pytest.raises(UnknownNameError, match=r"no brim 'wid'\. Did you mean 'wide'"):
+        look_up("hats", "wid", "BRIMS")
+
+
 @pytest.mark.parametrize("name", registry.ROOMS)
 def test_every_room_can_be_read(name):
     assert all(isinstance(key, str) and key for key in entries(name))

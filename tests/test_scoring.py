@@ -1,6 +1,6 @@
 """The engine on hand-made rows: windows are averaged, clips without vectors are left out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from leveret import protocols
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.protocols import Protocol
-from leveret.registry import UnknownNameError
+from leveret.registry import UnknownNameError, entries
 from leveret.scoring import Vectors, score_task
 
 
@@ -111,6 +111,11 @@ def test_a_class_without_a_test_clip_is_named(task, untrained):
         ({"steps": 500}, "cached@500"),
         ({"name": "quick"}, "quick"),
         ({"name": "quick", "average": "probabilities"}, "quick+probabilities"),
+        ({"head": "mlp"}, "cached+mlp"),
+        ({"head": "mlp", "steps": 500, "average": "probabilities"}, "cached@500+mlp+probabilities"),
+        ({"head": "linear"}, "cached+linear"),
+        ({"name": "quick", "head": "knn"}, "quick+knn"),
+        ({"name": "quick", "head": "logistic"}, "quick"),
     ],
 )
 def test_the_title_names_all_that_makes_scores_incomparable(settings, title):
@@ -120,3 +125,101 @@ def test_the_title_names_all_that_makes_scores_incomparable(settings, title):
 def test_an_unknown_protocol_lists_the_known():
     with pytest.raises(UnknownNameError, match="cached, quick"):
         Protocol(name="fast")
+
+
+def test_a_head_in_place_of_the_protocols_own_gets_the_settings_that_it_has(task):
+    task = replace(task, batch=32, steps=7_000, head="mlp")
+    own = Protocol(seeds=(3, 4), check_rates=False).probe(task)
+    assert (type(own).__name__, own.batch, own.steps, own.seeds, own.check_rates) == (
+        "MlpProbe",
+        32,
+        7000,
+        (3, 4),
+        False,
+    )
+    other = Protocol(head="linear", steps=50).probe(task)
+    assert (type(other).__name__, other.batch, other.steps) == ("LinearProbe", 32, 50)
+    assert Protocol(head="knn").probe(task) == entries("probes")["knn"]
+    assert type(Protocol(name="quick").probe(task)).__name__ == "LogisticProbe"
+    assert type(Protocol(name="quick", head="mlp").probe(task)).__name__ == "MlpProbe"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"head": "knnn"}, "Did you mean 'knn'"),
+        ({"head": "knn", "steps": 100}, "which takes no steps"),
+        ({"head": "knn", "average": "probabilities"}, "no logits"),
+    ],
+)
+def test_what_a_head_cannot_follow_is_refused(task, settings, says):
+    with pytest.raises(ValueError, match=says):
+        Protocol(**settings).probe(task)
+
+
+SLOTS = {
+    "single": (("", ("a", "b", "c")),),
+    "multi": (("", ("x", "y", "z")),),
+    "slots": (("action", ("off", "on")), ("thing", ("door", "lamp", "tv")), ("place", ("in", "out"))),
+}
+METRIC = {"single": "accuracy", "multi": "map", "slots": "exact_match"}
+
+
+def learnable(kind, num_clips=180):
+    """A task of that kind and rows (one to three a clip) that say each label in a number of their own."""
+    generator = np.random.default_rng(5)
+    places = {(slot, label): k for k, (slot, label) in enumerate((s, n) for s, names in SLOTS[kind] for n in names)}
+    clips, rows_of = [], {}
+    for k in range(num_clips):
+        if kind == "multi":
+            labels = tuple(name for name in SLOTS[kind][0][1] if generator.random() < 0.4)
+            said = [("", label) for label in labels]
+        else:
+            labels = tuple(names[generator.integers(len(names))] for _, names in SLOTS[kind])
+            said = [(slot, label) for (slot, _), label in zip(SLOTS[kind], labels, strict=True)]
+        vector = np.zeros(len(places))
+        vector[[places[one] for one in said]] = 2.0
+        noise = 0.3 * generator.standard_normal((generator.integers(1, 4), len(places)))
+        rows_of[f"{k}"] = (vector + noise).astype(np.float32)
+        clips.append(Clip(f"{k}", Path(f"{k}"), labels, f"g{k // 3}"))
+    hand = HandMade(
+        name="hand", domain="other", kind=kind, slots=SLOTS[kind], metric=METRIC[kind], crop_seconds=1.0,
+        suite="hand", steps=1500, batch=32, parts=(Fold(clips[:90], clips[90:120], clips[120:]),),
+    )  # fmt: skip
+    return hand, Vectors(rows_of, len(places))
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+@pytest.mark.parametrize("name", ["cached", "quick"])
+@pytest.mark.parametrize("head", entries("probes"))
+def test_every_probe_scores_every_kind_of_task(kind, name, head, monkeypatch):
+    # a rate that learns in so few steps
+    entry = entries("probes")[head]
+    if hasattr(entry, "peak_rate"):
+        monkeypatch.setitem(entries("probes"), head, replace(entry, peak_rate=0.02, warmup_steps=100))
+    task, rows = learnable(kind)
+    protocol = Protocol(name=name, head=head, check_rates=False)
+    outcome = score_task(task, task.folds(), rows, protocol, torch.device("cpu"))
+    # the labels lie about seven deviations apart: what can be known is known
+    assert outcome.values["score"] > 0.95
+    assert [scores.shape for scores in outcome.predictions.scores] == [(60, len(names)) for _, names in SLOTS[kind]]
+    ((*probes,),) = outcome.probes
+    assert len(probes) == len(SLOTS[kind])
+    facts = outcome.values["probe"]
+    assert facts["class"] == type(entry).__name__
+    assert list(facts["slots"] if kind == "slots" else [""]) == [slot for slot, _ in SLOTS[kind]]
+
+
+def test_slots_are_right_only_together(untrained):
+    clips = [Clip(f"{k}", Path(f"{k}"), labels, f"g{k}") for k, labels in enumerate([("a", "x"), ("b", "y")] * 2)]
+    slots = (("one", ("a", "b")), ("two", ("x", "y")))
+    task = HandMade(
+        name="hand", domain="other", kind="slots", slots=slots, metric="exact_match", crop_seconds=1.0,
+        suite="hand", parts=(Fold(clips[:2], [], clips[2:]),),
+    )  # fmt: skip
+    # the first numbers of a row serve both slots: clip 2 is right in both, clip 3 in neither
+    rows = {"0": [[1, 0]], "1": [[0, 1]], "2": [[1, 0]], "3": [[1, 0]]}
+    outcome = score_task(task, task.folds(), vectors(rows), Protocol(name="quick"), torch.device("cpu"))
+    assert outcome.values["score"] == 0.5
+    assert outcome.values["metrics"] == {"exact_match": 0.5, "accuracy:one": 0.5, "accuracy:two": 0.5}
+    assert outcome.values["per_class"] == {"one:a": 1.0, "one:b": 0.0, "two:x": 1.0, "two:y": 0.0}

@@ -50,7 +50,7 @@ def look_up(room: str, name: str, declared_in: str = "") -> Any:
     Raises:
         UnknownNameError: There is none; the message carries the closest names.
     """
-    known = entries(room, declared_in)
+    known = entries(room, declared_in) if declared_in else entries(room)  # the cache tells both calls apart
     if name not in known:
         raise unknown_name((declared_in.lower() or room).removesuffix("s"), name, known)
     return known[name]
