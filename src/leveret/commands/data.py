@@ -60,22 +60,27 @@ class Data:
         for one in found:
             for reason in one.skipped.values():
                 reporter.say(f"skipped: {reason}")
-            if one.clipped:
+            if one.rounded:
                 reporter.say(
-                    f"{one.task}: {one.clipped} clips go beyond full scale and were cut off there; --bits 32 keeps them"
+                    f"{one.task}: 16 bits rounded {one.rounded} clips and cut off {one.clipped} at full scale, which "
+                    "can move scores; --bits 32 keeps them as they are"
                 )
         if self.json:
             rows = [asdict(one) | {"folder": str(one.folder)} for one in found]
             sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         else:
-            _show(self.format, found)
+            _show(self.format, self.output, found)
         return 0
 
 
-def _show(format: str, found: "list[Exported]") -> None:
+def _show(format: str, output: Path, found: "list[Exported]") -> None:
     rows = [
         [one.task, f"{one.num_clips:,}", len(one.skipped), "was there" if one.existed else "written", one.folder]
         for one in found
     ]
     print_table(f"tasks for {format}", ["task", "clips", "skipped", "", "folder"], rows, numbers=(1, 2))
-    out.print(f"{safe(format)}: see docs/suites.md for how its harness runs them", soft_wrap=True)
+    how = {
+        "hear": f"python -m heareval.embeddings.runner MODULE --tasks-dir {output}",
+        "xares": f"python -m xares.run ENCODER.py {output}/TASK/xares_task.py",
+    }
+    out.print(f"the harness runs them by: {safe(how[format])}", soft_wrap=True)

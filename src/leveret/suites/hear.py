@@ -7,6 +7,7 @@ Source: hearpreprocess 2021.1.1 (util/task_config.py, pipeline.py) and heareval 
 
 import csv
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,13 +99,14 @@ class HearWriter:
 def misread_labels(labels: Sequence[str]) -> list[str]:
     """Those that heareval would not know again: pandas reads some as missing, and a column of numbers as numbers."""
     missing = [label for label in labels if label in _PANDAS_MISSING]
+    rest = [label for label in labels if label not in _PANDAS_MISSING]
     try:
-        numbers = [float(label) for label in labels]
+        numbers = [float(label) for label in rest]
     except ValueError:
-        return missing
-    return [
-        label for label, number in zip(labels, numbers, strict=True) if label not in (str(int(number)), str(number))
-    ]
+        return missing  # a column with one word in it is read as text
+    if all(re.fullmatch(r"[+-]?\d+", label) for label in rest) and not missing:
+        return [label for label in rest if str(int(label)) != label]
+    return missing + [label for label, number in zip(rest, numbers, strict=True) if str(number) != label]
 
 
 def _write_json(path: Path, value: Any) -> None:

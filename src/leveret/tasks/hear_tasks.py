@@ -75,8 +75,9 @@ def _task(folder: Path, metadata: Mapping[str, Any], suite: str, skipped: str) -
     labels = read_vocabulary(folder / VOCABULARY)
     rate = _sample_rate(folder, splits)
     parts = {split: _clips(folder, split, rate, kind, labels, about) for split in splits}
+    files = {clip.id: clip.path.name for clips in parts.values() for clip in clips}
     return SuiteTask(
-        folder, folder.name, suite, kind, labels, parts, {**settings, **said},
+        folder, folder.name, suite, kind, labels, parts, files, {**settings, **said},
         "given" if mode == "trainvaltest" else "next",
         [f"HEAR's files at {rate} Hz under leveret's probe, not heareval's", *notes, *filter(None, [skipped])],
     )  # fmt: skip

@@ -37,6 +37,7 @@ class SuiteTask:
         where: Its folder or file, for messages.
         name: Unless the settings name it.
         parts: Split or fold -> clips, in the order of the files.
+        files: Clip id -> its name in the suite's files; an export numbers them in the order of the task.
         settings: What is known of it; keys of SETTINGS.
         division: Where the settings say none; one of DIVISIONS.
         notes: What a reader of its score must know.
@@ -48,6 +49,7 @@ class SuiteTask:
     kind: Kind
     labels: Sequence[str]
     parts: Mapping[str, Sequence[Clip]]
+    files: Mapping[str, str]
     settings: Mapping[str, Any]
     division: str
     notes: list[str] = field(default_factory=list)
@@ -101,15 +103,18 @@ class SuiteTask:
             if not clips:
                 raise SuiteError(f"{self.where} has no {name} clips; expected some in the split {name!r}")
         if division == "held-out":
-            train, valid = sorted([*train, *valid], key=lambda clip: clip.path.name), []
+            train, valid = self._in_order([*train, *valid]), []
         return [Fold(train, valid, test)]
 
     def _held(self, names: Sequence[str], k: int, division: str) -> Fold:
         valid = [names[(k + 1) % len(names)]] if division == "next" else []
         train = [clip for name in names if name not in (names[k], *valid) for clip in self.parts[name]]
-        if "division" in self.settings:  # an export numbers its files in the order of the task
-            train.sort(key=lambda clip: clip.path.name)
+        if "division" in self.settings:
+            train = self._in_order(train)
         return Fold(train, [clip for name in valid for clip in self.parts[name]], list(self.parts[names[k]]))
+
+    def _in_order(self, clips: Sequence[Clip]) -> list[Clip]:
+        return sorted(clips, key=lambda clip: self.files[clip.id])
 
 
 def read_object(path: Path, known: Sequence[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Departures: the probe and its protocol are leveret's, so a score here is not one
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
@@ -76,11 +76,12 @@ def _task(folder: Path, suite: str) -> SuiteTask:
     if kind not in KINDS:
         raise SuiteError(f"{folder / SIDECAR}: kind={kind!r}; expected {' or '.join(KINDS)}")
     parts: dict[str, list[Clip]] = {}
-    taken: set[str] = set()
+    files: dict[str, str] = {}
     for (path, sample), (_, labels) in zip(samples, labels_of, strict=True):
         if kind == "single" and len(labels) != 1:
             raise SuiteError(f"{path}: {sample.key!r} has {len(labels)} labels; expected one, or kind='multi'")
-        clip = _clip(path, unpacked[path][0], sample, labels, said.get("group", "group"), taken)
+        clip = _clip(path, unpacked[path][0], sample, labels, said.get("group", "group"), files)
+        files[clip.id] = sample.key
         parts.setdefault(places[path], []).append(clip)
     vocabulary = _vocabulary(folder, said.get("labels"), parts)
     folds = not set(parts) <= {"train", "valid", "test"}
@@ -92,7 +93,7 @@ def _task(folder: Path, suite: str) -> SuiteTask:
     known = domain_of(folder.name, DOMAINS)
     settings = {**({"domain": known} if known else {}), **{key: said[key] for key in SETTINGS if key in said}}
     division = "rest" if folds else "given"
-    return SuiteTask(folder, folder.name, suite, kind, vocabulary, parts, settings, division, notes)
+    return SuiteTask(folder, folder.name, suite, kind, vocabulary, parts, files, settings, division, notes)
 
 
 def _place(folder: Path, name: str, patterns: Any) -> str:
@@ -147,13 +148,12 @@ def _labels(path: Path, sample: Sample, label_field: str, separator: Any) -> tup
 
 
 def _clip(
-    path: Path, unpacked: Path, sample: Sample, labels: tuple[str, ...], group_field: Any, taken: set[str]
+    path: Path, unpacked: Path, sample: Sample, labels: tuple[str, ...], group_field: Any, taken: Collection[str]
 ) -> Clip:
     """A clip under an id that none has yet: X-ARES's tars use a key again, even in one tar."""
     about: Mapping[str, Any] = sample.about if isinstance(sample.about, dict) else {}
     wanted = str(about.get("id", f"{path.stem}/{sample.key}"))
     clip_id = next(name for n in count(1) if (name := wanted if n == 1 else f"{wanted}#{n}") not in taken)
-    taken.add(clip_id)
     group = str(about.get(group_field, clip_id))
     return Clip(clip_id, unpacked / sample.file, labels, group, str(about.get("source", "")))
 
