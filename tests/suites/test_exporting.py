@@ -352,18 +352,29 @@ def test_an_output_that_is_a_file_is_told(tasks, tmp_path):
         export_tasks(tasks(), "hear", tmp_path / "out")
 
 
-@pytest.mark.real
-@formats
-def test_a_real_task_of_lossy_files_comes_back_to_the_same_score(shared, tmp_path, format):
-    # 32 bits hold what a lossy decoder gives, so the score is the same; 16 bits move the vectors of near-silence
+@pytest.fixture
+def speakers(shared, tmp_path):
+    """A small real task of Ogg files, and its result."""
     config = EvaluateConfig(output=tmp_path / "runs", floor=False, only=("speech_speaker_en",))
     manifest = f"manifest:{shared / 'data' / 'dev' / 'manifest.csv'}"
-    ((before,),) = ([*run.scorecard.tasks] for run in evaluate("melstats", manifest, "quick", config=config))
-    tasks = load_tasks([manifest], ["speech_speaker_en"])
-    (exact,) = export_tasks(tasks, format, tmp_path / "32", bits=32)
-    (after,) = score_of(f"{SPECS[format]}:{exact.folder}", tmp_path / "runs")
+    (run,) = evaluate("melstats", manifest, "quick", config=config)
+    return load_tasks([manifest], ["speech_speaker_en"]), run.scorecard.tasks[0]
+
+
+@pytest.mark.real
+@formats
+def test_a_real_task_of_lossy_files_comes_back_to_the_same_score_in_32_bits(speakers, tmp_path, format):
+    tasks, before = speakers
+    (done,) = export_tasks(tasks, format, tmp_path / "out", bits=32)
+    (after,) = score_of(f"{SPECS[format]}:{done.folder}", tmp_path / "runs")
     assert (after.score, after.interval, after.split_hash) == (before.score, before.interval, before.split_hash)
-    (rounded,) = export_tasks(tasks, format, tmp_path / "16")
-    assert rounded.rounded == 100
-    (after,) = score_of(f"{SPECS[format]}:{rounded.folder}", tmp_path / "runs")
-    assert after.score == pytest.approx(before.score, abs=2 / 40)  # two of the forty test clips
+
+
+@pytest.mark.real
+def test_a_real_task_of_lossy_files_comes_back_to_about_the_same_score_in_16_bits(speakers, tmp_path):
+    tasks, before = speakers
+    (done,) = export_tasks(tasks, "hear", tmp_path / "out")
+    assert done.rounded == 100
+    (after,) = score_of(f"hear-tasks:{done.folder}", tmp_path / "runs")
+    # rounding moves the vectors of near-silence a little: allow for one of the forty test clips
+    assert after.score == pytest.approx(before.score, abs=1.01 / 40)
