@@ -15,6 +15,7 @@ COMMANDS = {
     "embed": ("embed", "Embed", "audio files to vectors"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "data": ("data", "Data", "write tasks for the harnesses of other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
