@@ -23,7 +23,7 @@ from leveret.loading import CHECKPOINT_SUFFIX, LoadedEncoder, load_encoder
 from leveret.probe_files import ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.registry import entries
-from leveret.runner import BEHAVIOUR_VERSIONS, Compute, Runner
+from leveret.runner import BEHAVIOUR_VERSIONS, Compute, runners_of
 from leveret.scoring import clip_scores
 
 
@@ -103,13 +103,14 @@ def classify(
         hop: Seconds from window to window; None is `window`.
 
     Raises:
-        ProbeFileError: Not a trained probe, or one of another encoder, layer or version.
+        ProbeFileError: Not a trained probe, or one of another encoder or version.
         AudioError: Nothing to classify.
         TooManyBadFilesError: By the policy.
     """
     trained = probe if isinstance(probe, TrainedProbe) else load_probe(Path(probe))
     crop = crop_rule(window, hop, trained.crop)
-    runner = Runner(_encoder_of(trained, encoder), compute)
+    layer = trained.encoder.get("layer")
+    (runner,) = runners_of([_encoder_of(trained, encoder)], compute, () if layer is None else (layer,))
     job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     if window is None:
         index = np.arange(len(rows.clips))
@@ -130,7 +131,7 @@ def classify(
         values=[_values(trained, one) for one in scores],
         meaning="probability" if trained.logits else "decision_value",
         about={
-            "encoder": runner.loaded.described(), "task": dict(trained.task), "probe": dict(trained.probe),
+            "encoder": runner.described(), "task": dict(trained.task), "probe": dict(trained.probe),
             "protocol": dict(trained.protocol), "window": window, "hop": hop, "skipped": dict(rows.bad),
         },
     )  # fmt: skip
@@ -170,17 +171,11 @@ def _encoder_of(trained: TrainedProbe, given: str | Encoder | None) -> LoadedEnc
         raise ProbeFileError(
             f"the probe's encoder cannot be made ({error}); name it with --encoder, wherever it lies here"
         ) from error
-    layer = list(loaded.encoder.layers)[-1]
     if loaded.digest != known["digest"]:
         raise ProbeFileError(
             f"the probe was trained on the encoder {known['spec']!r} with the digest {known['digest'][:12]}, but "
             f"{loaded.spec!r} here has {loaded.digest[:12]}: other weights or other code; name the right one with "
             "--encoder, or evaluate again with --save-probes"
-        )
-    if known.get("layer") not in (None, layer):
-        raise ProbeFileError(
-            f"the probe was trained on the layer {known['layer']!r} of {loaded.name}, but files are embedded by "
-            f"{layer!r}; evaluate again on that one with --save-probes"
         )
     return loaded
 

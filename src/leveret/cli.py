@@ -18,6 +18,7 @@ COMMANDS = {
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "data": ("data", "Data", "write tasks for the harnesses of other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }

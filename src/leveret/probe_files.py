@@ -41,7 +41,8 @@ class TrainedProbe:
         task: Its name, suite and domain.
         kind: One label a clip, any number of labels, or one label in each of several slots.
         slots: Name and vocabulary of each slot.
-        encoder: As scorecards describe it, with the seed of a bare name's weights and the layer that was read out.
+        encoder: As scorecards describe it, with the seed of a bare name's weights, and the layer that was read out
+            where it is not the default.
         crop: The windows that it was trained on.
         versions: Behaviour versions of audio, front end and rows.
         protocol: As scorecards describe it.
@@ -87,7 +88,7 @@ def save_probes(
     Args:
         folder: Made if need be.
         key: The task's file name in the run folder.
-        encoder: As scorecards describe it, with "seed" and "layer".
+        encoder: As scorecards describe it, with "seed".
         probes: Of each fold and slot. A fold's file holds the very probe that was scored on its test clips: refitting
             on all folds would make one that nobody has scored.
         result: Of the task under this protocol.
@@ -168,6 +169,8 @@ def _from_header(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         raise ValueError(f"{len(slots)} slots for a task of kind {kind!r}; expected different ones, or a single one")
     encoder = {key: _typed(described["encoder"][key], str, key) for key in ("spec", "name", "digest")}
     width = _typed(described["encoder"]["embed_dim"], int, "embed_dim")
+    if (layer := described["encoder"].get("layer")) is not None:
+        encoder["layer"] = _typed(layer, str, "layer")
     protocol = {key: _typed(described["protocol"][key], str, key) for key in ("title", "average")}
     if protocol["average"] not in ("logits", "probabilities"):
         raise ValueError(f"average {protocol['average']!r}; expected logits or probabilities")

@@ -86,6 +86,10 @@ class Protocol:
         }  # fmt: skip
         return cast(Probe, replace(probe, **{key: value for key, value in settings.items() if key in known}))
 
+    def mixed_passes(self, task: Task) -> int:
+        """Mixed crops a clip that the head trains on; `quick` takes the plain windows."""
+        return 0 if self.name == "quick" else task.mixed_passes
+
     def described(self) -> dict[str, Any]:
         """For scorecards."""
         return {"title": self.title, **asdict(self), "seeds": list(self.seeds)}
