@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from leveret.contracts import Progress, Table
 from leveret.probes.holdout import clip_means, clip_score, hold_out, surely_better
+from leveret.probes.scaling import check_finite
 from leveret.probes.tensors import FLOATS, check_tensor
 
 USUAL_K = 10
@@ -64,14 +65,7 @@ class KnnReadout:
         Raises:
             ValueError: A vector is not finite.
         """
-        for first in range(0, len(table.X), _TRAIN_ROWS_AT_ONCE):
-            finite = table.X[first : first + _TRAIN_ROWS_AT_ONCE].isfinite().all(1)
-            if not finite.all():
-                row = first + int(torch.nonzero(~finite)[0, 0])
-                raise ValueError(
-                    f"training row {row} holds a value that is not finite - finite vectors were expected; look for "
-                    "silent or broken audio, or an encoder that overflows in half precision"
-                )
+        check_finite(table.X)
         return cls(table.X, table.rows, table.targets, table.num_classes, min(k, table.num_clips), facts or {})
 
     @torch.no_grad()

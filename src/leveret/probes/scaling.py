@@ -32,14 +32,25 @@ def standardisation(
         mean += weights.double() @ block.double()
     mean /= total
     if not mean.isfinite().all():
-        row = int(torch.nonzero(~X.isfinite().all(1))[0, 0])
-        raise ValueError(
-            f"training row {row} holds a value that is not finite - finite vectors were expected; look for silent or "
-            "broken audio, or an encoder that overflows in half precision"
-        )
+        check_finite(X)
     for block, weights in parts:
         variance += weights.double() @ (block.double() - mean).square()
     deviation = (variance / total).sqrt()
     constant = deviation <= _CONSTANT * mean.abs()
     scale = torch.where(constant, 0.0, 1 / deviation)
     return mean.float(), scale.float()
+
+
+def check_finite(X: Float[Tensor, "R D"]) -> None:
+    """Refuse training vectors that are not finite.
+
+    Raises:
+        ValueError: A vector is not finite; the message names its row.
+    """
+    for number, block in enumerate(X.split(_ROWS_AT_ONCE)):
+        bad = torch.nonzero(~block.isfinite().all(1))
+        if len(bad):
+            raise ValueError(
+                f"training row {number * _ROWS_AT_ONCE + int(bad[0, 0])} holds a value that is not finite - finite "
+                "vectors were expected; look for silent or broken audio, or an encoder that overflows in half precision"
+            )
