@@ -1,8 +1,10 @@
 """Trained probes in files: they come back as they were, and a stranger's file is believed in nothing."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -114,6 +116,8 @@ def test_slots_that_share_their_training_vectors_are_written(tmp_path):
         (lambda it: it["encoder"].pop("digest"), "'digest' is missing"),
         (lambda it: it["encoder"].update(spec=["melstats"]), "spec is .* expected str"),
         (lambda it: it["encoder"].update(embed_dim=5), "expected any x 3 x 5"),
+        (lambda it: it["encoder"].update(seed=2**64), "expected at most 64 bits"),
+        (lambda it: it["probe"].pop("class"), "'class' is missing"),
         (lambda it: it.update(kind="several"), "kind 'several'; expected single, multi, slots"),
         (lambda it: it.update(slots=[["", ["a", "b"]]]), "expected any x 2 x 4"),
         (lambda it: it.update(slots=[["", ["a", "a", "b"]]]), "3 labels, 2 of them different"),
@@ -155,6 +159,47 @@ def test_tensors_that_do_not_fit_are_one_clear_error(saved, tensors, says):
     rewrite(saved, tensors=tensors)
     with pytest.raises(ProbeFileError, match=says):
         load_probe(saved)
+
+
+def places_of(value, path=()):
+    """Every place of a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        yield from places_of(part, (*path, key))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [None, True, -1, 10**400, 1e300, "x", [], {}, [[]], [["", ["a"]]], {"spec": 1}],
+    ids=lambda it: str(it)[:9],
+)
+def test_whatever_stands_anywhere_in_a_header_is_read_or_refused(saved, planted):
+    with safe_open(saved, framework="pt") as file:
+        text = file.metadata()["leveret_probe"]
+    refused = 0
+    for path in list(places_of(json.loads(text)))[1:]:
+        described = json.loads(text)
+        at = described
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = planted
+        save_file(load_file(saved), saved, metadata={"leveret_probe": json.dumps(described)})
+        try:
+            load_probe(saved)
+        except ProbeFileError:
+            refused += 1
+    assert refused > 10
+
+
+def test_flipped_bytes_are_read_or_refused(saved):
+    whole, generator = saved.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        torn = bytearray(whole)
+        torn[generator.integers(len(whole))] ^= 1 << int(generator.integers(8))
+        saved.write_bytes(torn)
+        with suppress(ProbeFileError):
+            load_probe(saved)
 
 
 def test_a_cut_file_a_checkpoint_and_none_are_told_apart(saved, tmp_path):

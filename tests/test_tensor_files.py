@@ -23,6 +23,12 @@ def test_tensors_and_header_come_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_others_may_read_it_as_any_file(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)}, "ours", {"version": 2})
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
 @pytest.mark.parametrize(
     ("header", "says"),
     [

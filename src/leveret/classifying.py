@@ -162,9 +162,8 @@ def _encoder_of(trained: TrainedProbe, given: str | Encoder | None) -> LoadedEnc
             "evaluate again with --save-probes"
         )
     spec = given if given is not None else _own_spec(known["spec"], known["name"])
-    seed = known.get("seed")
     try:
-        loaded = load_encoder(spec, seed if isinstance(seed, int) else 0)
+        loaded = load_encoder(spec, known["seed"])
     except CheckpointError as error:
         if given is not None:
             raise

@@ -155,7 +155,7 @@ def load_probe(path: Path) -> TrainedProbe:
     tensors, described = read_tensors(path, _HEADER, "trained probe", PROBE_VERSION, ProbeFileError)
     try:
         return _from_header(described, tensors)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"{error} is missing in its header" if isinstance(error, KeyError) else str(error)
         raise ProbeFileError(f"{path} is no trained probe that can be used: {reason}") from error
 
@@ -171,6 +171,9 @@ def _from_header(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     width = _typed(described["encoder"]["embed_dim"], int, "embed_dim")
     if (layer := described["encoder"].get("layer")) is not None:
         encoder["layer"] = _typed(layer, str, "layer")
+    seed = _typed(described["encoder"]["seed"], int, "seed")
+    if not -(2**63) <= seed < 2**64:  # what torch takes
+        raise ValueError(f"the encoder's seed is {str(seed)[:80]}; expected at most 64 bits")
     protocol = {key: _typed(described["protocol"][key], str, key) for key in ("title", "average")}
     if protocol["average"] not in ("logits", "probabilities"):
         raise ValueError(f"average {protocol['average']!r}; expected logits or probabilities")
@@ -193,7 +196,7 @@ def _from_header(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
             key: _typed(value, int, key) for key, value in _typed(described["versions"], dict, "versions").items()
         },
         protocol={**described["protocol"], **protocol},
-        probe=_typed(described["probe"], dict, "probe"),
+        probe={**described["probe"], "class": _typed(described["probe"]["class"], str, "class")},
         logits=_typed(described["logits"], bool, "logits"),
         fold=_typed(described["fold"], int, "fold"),
         folds=_typed(described["folds"], int, "folds"),

@@ -22,8 +22,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: str, descri
         described: Plain values, a "version" among them.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    text = json.dumps(described)
     try:
-        save_file(dict(tensors), partial, metadata={header: json.dumps(described)})
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(dict(tensors), partial, metadata={header: text})
+        partial.chmod(mode)  # safetensors lets nobody but the owner read what it writes
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
