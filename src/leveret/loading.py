@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from leveret.checkpoint import config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
-from leveret.contracts import Encoder, EncoderConfig, Task
+from leveret.contracts import Dataset, Encoder, EncoderConfig, Task
+from leveret.dataroots import DataRoots
 from leveret.registry import entries, look_up, unknown_name
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
@@ -118,20 +119,28 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     return LoadedEncoder(spec, spec, encoder, weights_digest(encoder), config, origin, foreign=False)
 
 
-def load_tasks(specs: Sequence[str], only: Sequence[str] = (), crop: float | str | None = None) -> list[Task]:
-    """The tasks of specs such as "mini" and "manifest:labels.csv".
+def load_tasks(
+    specs: Sequence[str],
+    only: Sequence[str] = (),
+    crop: float | str | None = None,
+    data: DataRoots = DataRoots(),
+) -> list[Task]:
+    """The tasks of specs such as "mini", "esc50" and "manifest:labels.csv".
 
     Args:
         only: Names of the tasks to keep; empty keeps all.
         crop: In place of each task's own: seconds, or "clip" for whole clips.
+        data: Where published datasets lie.
 
     Raises:
+        DatasetError: A dataset is not there.
         UnknownNameError: No such spec, or `only` names a task that none of them has.
     """
     tasks: list[Task] = []
     for spec in specs:
         name, _, rest = spec.partition(":")
-        tasks += look_up("tasks", name)(rest)
+        entry = look_up("tasks", name)
+        tasks += entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
     for name in only:
         if name not in [task.name for task in tasks]:
             raise unknown_name("task", name, [task.name for task in tasks])
