@@ -14,6 +14,8 @@ COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "score encoders on tasks"),
     "embed": ("embed", "Embed", "audio files to vectors"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
+    "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
+    "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),

@@ -3,7 +3,6 @@
 Shapes: B batch, N samples, D embedding.
 """
 
-import os
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from leveret.batches import CropRule
 from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder, fingerprint
+from leveret.machine import num_cores
 
 ROWS_VERSION = 1
 """Bumped by hand whenever the same clip and crop rule give other windows; part of every cache key."""
@@ -61,7 +61,7 @@ class Compute:
 
     def num_threads(self) -> int:
         """Threads for decoding."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or num_cores()
 
 
 class Runner:
