@@ -79,9 +79,14 @@ def _run(name: str, words: Sequence[str]) -> int:
         from leveret.registry import unknown_name
 
         raise unknown_name("command", name, COMMANDS)
-    import tyro
+    try:
+        import tyro
 
-    chosen = command_class(name)
+        chosen = command_class(name)
+    except ImportError as error:
+        raise ValueError(
+            f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
+        ) from error
     # tyro would drop the examples, which a docstring parser takes for a section of their own
     command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
     return int(command.run())

@@ -32,10 +32,12 @@ class Costs:
         gmacs: Billions of multiply-adds for a clip of 3 s; None where torch does not see them.
         gmacs_note: What that figure leaves out, or why there is none.
         clips_a_second: Batch -> clips of 3 s a second, the median of a few batches.
-        peak_bytes: Memory above what stood before the encoder was loaded, largest during a batch of 8; None is unknown.
+        weight_bytes: Of the parameters.
+        peak_bytes: Memory that the largest of those batches takes beside the weights; None is unknown.
     """
 
     parameters: int
+    weight_bytes: int
     gmacs: float | None = None
     gmacs_note: str = ""
     clips_a_second: dict[int, float] | None = None
@@ -82,28 +84,20 @@ def measure_speed(call: Call, batch: int, sample_rate: int) -> float:
     return batch / statistics.median(seconds[1:])
 
 
-class PeakMemory:
-    """Memory above what stands now, at its largest while `watch` runs.
+def peak_memory(call: Call, waves: Tensor, device: torch.device) -> int | None:
+    """Bytes that a call takes at its largest, above what stood before; None where the system does not tell.
 
     On a graphics card that is torch's own account; elsewhere the process's resident memory, which includes what other
     libraries take.
     """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.before = self._now()
-
-    def watch(self, call: Call, waves: Tensor) -> int | None:
-        """Bytes; None where the system does not tell."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            call(waves)
-            return torch.cuda.max_memory_allocated(self.device) - (self.before or 0)
-        if self.device.type != "cpu" or not forget_peak():
-            return None
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
         call(waves)
-        peak = resident_bytes(peak=True)
-        return None if peak is None or self.before is None else max(0, peak - self.before)
-
-    def _now(self) -> int | None:
-        return torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else resident_bytes()
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu" or not forget_peak():
+        return None
+    resident = resident_bytes()
+    call(waves)
+    peak = resident_bytes(peak=True)
+    return None if peak is None or resident is None else max(0, peak - resident)

@@ -39,6 +39,7 @@ class Examined:
         sounds: Different sounds of a second (S, N), on the cpu.
         known: Their vectors (S, D), on the cpu.
         pace: Seconds that a second of audio takes.
+        doubted: The failed check that makes any comparison of two vectors meaningless; empty while there is none.
     """
 
     loaded: LoadedEncoder
@@ -49,12 +50,11 @@ class Examined:
     sounds: Float[Tensor, "S N"]
     known: Float[Tensor, "S D"] = field(default_factory=lambda: torch.empty(0, 0))
     pace: float = 0.0
+    doubted: str = ""
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(
-        cls, loaded: LoadedEncoder, device: torch.device, sounds: Float[Tensor, "S N"], limit: float
-    ) -> "Examined":
+    def of(cls, loaded: LoadedEncoder, device: torch.device, sounds: Float[Tensor, "S N"], limit: float) -> "Examined":
         """Made ready as for embedding."""
         encoder = for_inference(loaded.encoder) if loaded.encoder.convertible else loaded.encoder
         return cls(loaded, encoder.to(device), device, limit, lambda amount: None, sounds)
@@ -68,7 +68,7 @@ class Examined:
         """As embedding would have them: a wave that is too short for the encoder is padded."""
         padded = F.pad(waves, (0, max(0, self.encoder.min_samples - waves.shape[1]))).to(self.device)
         with torch.inference_mode():
-            found = self.encoder(padded).float().cpu()
+            found: Tensor = self.encoder(padded).float().cpu()
         self.advance(waves.numel() / self.sample_rate)
         return found.clone()  # an encoder may hand out the same memory each time
 
@@ -94,10 +94,10 @@ def moved(first: Float[Tensor, "B D"], second: Float[Tensor, "B D"]) -> float:
 
 
 def share(value: float) -> str:
-    """A share for people: 34 %, 0.02 %, 3e-7."""
+    """A share for people: 34 %, 0.02 %, 3e-07."""
     if value == float("inf"):
         return "not finite"
-    return "0" if value == 0 else f"{100 * value:.3g} %" if value >= 1e-4 else f"{value:.0e}"
+    return "0 %" if value == 0 else f"{100 * value:.3g} %" if value >= 1e-4 else f"{value:.0e}"
 
 
 def told(error: BaseException) -> str:

@@ -39,7 +39,7 @@ def check_batch(examined: Examined) -> Finding:
     )
     expected = f"at most {share(ROUNDING)} of its length"
     if worst <= ROUNDING:
-        return Finding("pass", "batch", f"alone, turned and beside others: moves by at most {share(worst)}", expected)
+        return Finding("pass", "batch", f"alone, turned and beside others a vector moves by {share(worst)}", expected)
     seen = f"{case}, a vector moves by {share(worst)} of its length"
     if worst <= PRECISION:
         return Finding(
@@ -62,7 +62,9 @@ def check_determinism(examined: Examined) -> Finding:
     expected = f"at most {share(DETERMINISM_TOLERANCE)} of its length"
     advice = "put dropout out of action (eval mode), keep no state between calls, seed what is drawn"
     if worst > DETERMINISM_TOLERANCE:
-        return Finding("fail", "determinism", f"{case}, a vector moves by {share(worst)} of its length", expected, advice)
+        return Finding(
+            "fail", "determinism", f"{case}, a vector moves by {share(worst)} of its length", expected, advice
+        )
     try:
         fingerprint(examined.encoder, examined.device)
     except NotDeterministicError as error:

@@ -3,6 +3,7 @@
 What an operating system does not tell is None, never a guess.
 """
 
+import ctypes
 import os
 import shutil
 import sys
@@ -47,7 +48,13 @@ def resident_bytes(peak: bool = False) -> int | None:
 
 
 def forget_peak() -> bool:
-    """Have the peak of `resident_bytes` start anew; False where the system does not let us."""
+    """Have the peak of `resident_bytes` start anew; False where the system does not let us.
+
+    What the C library keeps of freed memory goes back first, or work that fits into it would seem to take none.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc has it
+    if trim is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

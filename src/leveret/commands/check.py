@@ -91,10 +91,19 @@ def _show(report: "CheckReport") -> None:
 
 def _cost_pairs(costs: "Costs") -> list[tuple[str, str]]:
     gmacs = "unknown" if costs.gmacs is None else f"{costs.gmacs:.3g} for a clip of 3 s"
-    speeds = [f"{speed:,.{0 if speed >= 10 else 2}f} in batches of {batch}" for batch, speed in (costs.clips_a_second or {}).items()]
+    speeds = [
+        f"{speed:,.{0 if speed >= 10 else 2}f} in batches of {batch}"
+        for batch, speed in (costs.clips_a_second or {}).items()
+    ]
     return [
         ("parameters", f"{costs.parameters:,}"),
         ("GMACs", gmacs + (f": {costs.gmacs_note}" if costs.gmacs_note else "")),
         ("clips a second", ", ".join(speeds) or "unknown"),
-        ("peak memory", "unknown" if costs.peak_bytes is None else in_bytes(costs.peak_bytes)),
+        ("memory", _memory(costs)),
     ]
+
+
+def _memory(costs: "Costs") -> str:
+    batch = max(costs.clips_a_second or {1: 0.0})
+    work = "unknown" if costs.peak_bytes is None else in_bytes(costs.peak_bytes)
+    return f"weights {in_bytes(costs.weight_bytes)}, batches of {batch} at most {work} more"
