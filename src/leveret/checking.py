@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leveret.audio import find_audio, fit, load
+from leveret.audio import AudioError, find_audio, fit, load
 from leveret.costs import BATCHES, CLIP_SECONDS, REPEATS, Costs, clips, count_gmacs, measure_speed, peak_memory
 from leveret.coverage import (
     LENGTHS,
@@ -118,16 +118,15 @@ def check(spec: str, config: CheckConfig = CheckConfig(), reporter: Reporter | N
 
     Raises:
         UnknownNameError: There is no such encoder.
-        ValueError: The device or the real audio cannot be used.
+        ValueError: The device cannot be used; an AudioError, the real audio cannot.
     """
     reporter = reporter or Reporter()
     started = time.monotonic()
     device = Compute(device=config.device).torch_device()
     try:
         loaded = load_encoder(spec, config.seed)
-        sounds = _sounds(config, loaded.encoder.sample_rate)
-        examined = Examined.of(loaded, device, sounds, config.limit)
-    except UnknownNameError:
+        examined = Examined.of(loaded, device, _sounds(config, loaded.encoder.sample_rate), config.limit)
+    except (UnknownNameError, AudioError):
         raise
     except FOREIGN_ERRORS as error:
         finding = Finding("fail", "loading", told(error), "an encoder", "see what the message asks for")
@@ -148,8 +147,9 @@ def check(spec: str, config: CheckConfig = CheckConfig(), reporter: Reporter | N
     with reporter.stage(f"checking {loaded.name}", config.audio_seconds(), "s of audio") as advance:
         examined.advance = advance
         for name, examine in _examinations(config):
-            findings += _guarded(name, examine, examined)
-            if name in _FOUNDATIONS and not usable(findings):
+            found = _guarded(name, examine, examined)
+            findings += found
+            if name in _FOUNDATIONS and not usable(found):
                 examined.doubted = examined.doubted or name
         costs, doubts = _costs(examined, config)
     return CheckReport(spec, about, (*findings, *doubts), costs, time.monotonic() - started)
@@ -175,7 +175,9 @@ def check_shapes(examined: Examined) -> Finding:
         widths = {name: encoder.embed(features, name).shape[1] for name in layers}
     if widths != layers:
         wrong = [f"{name}: {widths[name]} for {layers[name]}" for name in layers if widths[name] != layers[name]]
-        return Finding("fail", "shapes", f"layers of another width than declared: {', '.join(wrong)}", "", advice)
+        return Finding(
+            "fail", "shapes", f"layers of another width than declared: {', '.join(wrong)}", f"{layers}", advice
+        )
     named = f" and {len(layers)} layers" if len(layers) > 1 else ""
     return Finding("pass", "shapes", f"vectors of {encoder.embed_dim} numbers{named}, as declared", expected)
 
@@ -271,7 +273,7 @@ def _sounds(config: CheckConfig, sample_rate: int) -> Float[Tensor, "S N"]:
         return torch.from_numpy(varied_sounds(config.num_sounds, sample_rate, 1.0))
     files = find_audio(config.audio)
     if len(files) < 8:
-        raise ValueError(f"{len(files)} audio files: at least 8 are needed to compare vectors; name a larger folder")
+        raise AudioError(f"{len(files)} audio files: at least 8 are needed to compare vectors; name a larger folder")
     files = files[:: max(1, len(files) // config.num_sounds)][: config.num_sounds]
     waves = [fit(load(path, sample_rate), sample_rate) for path in files]
     return torch.stack([torch.from_numpy(wave) for wave in waves])

@@ -73,7 +73,7 @@ def check_lengths(examined: Examined, lengths: tuple[float, ...]) -> list[Findin
             failed.append(f"{seconds:g} s: not finite")
         elif not examined.doubted and moved(base, loud) <= SEEN:
             deaf.append(seconds)
-    found = [_lengths_finding(examined, failed, heard)]
+    found = [_lengths_finding(examined, failed, heard)] if heard or failed else []
     if left_out:
         found.append(Finding("note", "long clips", f"not tried, for want of time: {', '.join(left_out)}",
                              advice="raise --limit to try them"))  # fmt: skip
@@ -97,7 +97,7 @@ def _lengths_finding(examined: Examined, failed: list[str], heard: list[str]) ->
         return Finding("fail", "lengths", "; ".join(failed), expected,
                        "pad short waves, and pool over whatever time there is")  # fmt: skip
     shortest = examined.encoder.min_samples / examined.sample_rate
-    if shortest > float(heard[0]):
+    if shortest > min(map(float, heard)):
         return Finding("warn", "lengths", f"clips under {shortest:g} s are padded with zeros to that", expected,
                        "what is padded weighs in the mean over time; prefer tasks with longer clips")  # fmt: skip
     return Finding("pass", "lengths", f"{', '.join(heard)} s", expected)

@@ -25,7 +25,7 @@ FOREIGN_ERRORS = (
 )  # fmt: skip
 """What somebody else's code may raise; all of it is a finding, and nothing else is hidden."""
 
-_DEPTH = 3  # of objects that hold objects that hold networks
+_DEPTH = 6  # of objects that hold objects that hold networks
 
 
 @dataclass
@@ -85,8 +85,8 @@ class Examined:
         return time.monotonic() - self.started + self.seconds_for(audio_seconds) <= self.limit
 
 
-def moved(first: Float[Tensor, "B D"], second: Float[Tensor, "B D"]) -> float:
-    """By what share of their length the vectors differ, the worst pair; infinite where one is not finite."""
+def moved(first: Tensor, second: Tensor) -> float:
+    """By what share of their length the vectors differ, the worst pair; infinite where they have none in common."""
     if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
         return float("inf")
     length = torch.maximum(first.norm(dim=1), second.norm(dim=1)).clamp_min(1e-12)
@@ -141,4 +141,4 @@ def _roots(name: str, thing: Any, depth: int, seen: set[int]) -> Iterator[tuple[
 
 
 def _is_ours(file: str) -> bool:
-    return Path(file).parent == Path(__file__).parent or Path(file).parents[1] == Path(__file__).parent
+    return Path(__file__).parent in Path(file).parents

@@ -27,7 +27,7 @@ def varied_sounds(count: int, sample_rate: int, seconds: float) -> NDArray[np.fl
     sounds = np.empty((count, num_samples), np.float32)
     for k in range(count):
         turn = k // 4
-        low = min(110.0 * 2 ** (turn / 2), highest / 8)
+        low = min(110.0 * 2 ** (turn / 3), highest / 8)
         if k % 4 == 0:
             top = min(8 * low, highest)
             wave = np.sin(2 * np.pi * (low * time + (top - low) * time**2 / (2 * seconds)))
