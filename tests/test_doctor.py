@@ -159,7 +159,7 @@ def test_caches_are_counted_and_what_is_damaged_is_told():
     with Store.open(cache_root(), identity, 4, 2, "float32", vectors) as store:
         store.write(0, vectors, {})
     found = by_name(check_disk(IMPORTED))["cache"]
-    assert (found.status, found.seen.split(",")[0]) == ("pass", "1 stores")
+    assert (found.status, found.seen.split(",")[0]) == ("pass", "1 store")
     (store.folder / "rows.bin").write_bytes(b"short")
     found = by_name(check_disk(IMPORTED))["cache"]
     assert found.status == "warn"

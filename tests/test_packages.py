@@ -113,6 +113,14 @@ def test_an_import_that_hangs_is_ended(plant):
     assert (found["planted_good"].error, found["json"].error) == ("", "")
 
 
+def test_a_crash_while_the_process_goes_down_is_no_broken_import(plant):
+    plant("planted_late", "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGSEGV)")
+    tried = []
+    found = try_imports([["json", "planted_late"]], advance=tried.append)
+    assert {name: imported.error for name, imported in found.items()} == {"json": "", "planted_late": ""}
+    assert sum(tried) == 2
+
+
 def test_a_module_is_found_without_being_imported(plant):
     plant("planted_broken", "raise OSError('no')")
     assert is_there("planted_broken")

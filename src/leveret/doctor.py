@@ -27,6 +27,7 @@ from leveret.packages import (
     requirements,
     try_imports,
 )
+from leveret.progress import Reporter
 from leveret.version import __version__
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _LITTLE_SPACE = 5e9
 _NO_SPACE = 1e8
 
 
-def examine(import_seconds: float = IMPORT_SECONDS) -> list[Finding]:
+def examine(reporter: Reporter | None = None, import_seconds: float = IMPORT_SECONDS) -> list[Finding]:
     """Everything, in the order of a report: what it runs on, packages, audio, computing, disk.
 
     Args:
@@ -63,7 +64,8 @@ def examine(import_seconds: float = IMPORT_SECONDS) -> list[Finding]:
     neighbours = [name for name in NOISY_NEIGHBOURS if is_there(name)]
     modules = list(dict.fromkeys(need.module for need in [*core, *optional] if need.installed and need.name != "torch"))
     heavy = [name for name in ("torch", *neighbours) if is_there(name)]
-    imported = try_imports([group for group in (heavy, modules) if group], import_seconds)
+    with (reporter or Reporter()).stage("importing packages", len(heavy) + len(modules), "") as advance:
+        imported = try_imports([heavy, modules], import_seconds, advance)
     return [
         check_python(),
         *(own or [Finding("pass", "leveret", f"{__version__} in {Path(__file__).parent}")]),
@@ -237,7 +239,7 @@ def _cache_finding(root: Path) -> Finding:
         return Finding("warn", "cache", f"{root} cannot be read ({type(error).__name__}: {error})", "readable stores",
                        "delete the folder; everything in it can be computed again")  # fmt: skip
     size, damaged = sum(store.num_bytes for store in held), sum(store.num_damaged for store in held)
-    seen = f"{len(held)} stores, {size / 1e9:.2f} GB"
+    seen = f"{len(held)} store{'' if len(held) == 1 else 's'}, {size / 1e9:.2f} GB"
     if damaged:
         return Finding("warn", "cache", f"{seen}, {damaged} rows damaged", "no damaged rows",
                        "nothing: the next run computes them again; leveret cache verify names them")  # fmt: skip

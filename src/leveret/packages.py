@@ -6,16 +6,20 @@ Ranges come from leveret's own metadata; what `pip check` would say of versions 
 import json
 import re
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, metadata, version
 from importlib.util import find_spec
 from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+from threading import Event, Timer
 from typing import Any
+
+from leveret.progress import Advance
 
 PROBE = Path(__file__).with_name("import_probe.py")
 IMPORT_SECONDS = 60.0
@@ -107,44 +111,71 @@ def is_there(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def try_imports(groups: Sequence[Sequence[str]], seconds: float = IMPORT_SECONDS) -> dict[str, Imported]:
+def try_imports(
+    groups: Sequence[Sequence[str]], seconds: float = IMPORT_SECONDS, advance: Advance = lambda amount: None
+) -> dict[str, Imported]:
     """Import modules in other processes: one a group, all at once.
 
     Args:
-        seconds: A process that is silent for longer is ended, and the module that it is at hangs.
+        seconds: A module that takes longer hangs, and its process is ended.
+        advance: Called with 1 for each module that was tried.
     """
     with ThreadPoolExecutor(len(groups) or 1) as pool:
-        parts = pool.map(lambda names: _try_group(names, seconds), groups)
+        parts = pool.map(lambda names: _try_group(names, seconds, advance), groups)
         return {name: imported for part in parts for name, imported in part.items()}
 
 
-def _try_group(names: Sequence[str], seconds: float) -> dict[str, Imported]:
+def _try_group(names: Sequence[str], seconds: float, advance: Advance) -> dict[str, Imported]:
     found: dict[str, Imported] = {}
-    left = list(names)
-    while left:  # a process that ends early is started again for the rest
-        command = [sys.executable, "-P", "-W", "ignore", str(PROBE), *left]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds)
-        except subprocess.TimeoutExpired as error:
-            output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
-            reason = f"hangs: not imported after {seconds:.0f} s"
-        else:
-            output, reason = done.stdout, _reason(done)
-        for line in output.splitlines():
-            told = _parsed(line)
+    while left := [name for name in names if name not in found]:  # a process that ends early is started again
+        reason = ""
+        for told in _told(left, seconds):
             if "done" in told:
                 found[told.pop("done")] = Imported("", told)
-        left = [name for name in left if name not in found]
-        if left:
-            found[left[0]] = Imported(reason, {})
-            left = left[1:]
+                advance(1)
+            reason = told.get("ended", "")
+        missing = [name for name in left if name not in found]
+        if missing:  # the first of them ended it; a crash after the last is the interpreter's going down
+            found[missing[0]] = Imported(reason, {})
+            advance(1)
     return found
 
 
-def _reason(done: "subprocess.CompletedProcess[str]") -> str:
-    if done.returncode < 0:
-        return f"crashes the process ({signal.Signals(-done.returncode).name})"
-    return (done.stderr.strip().splitlines() or ["ends the process without a word"])[-1][:200]
+def _told(names: Sequence[str], seconds: float) -> Iterator[dict[str, Any]]:
+    """What a probe of these modules tells, and at last {"ended": why} if it did not come to its end."""
+    command = [sys.executable, "-P", "-W", "ignore", str(PROBE), *names]
+    hangs = Event()
+    left = len(names)
+    with (
+        TemporaryFile("w+", errors="replace") as errors,
+        Popen(command, stdout=PIPE, stderr=errors, text=True, errors="replace") as process,
+    ):
+        assert process.stdout is not None
+
+        def end() -> None:
+            hangs.set()
+            process.kill()
+
+        watch = Timer(seconds, end)
+        watch.start()
+        for line in process.stdout:
+            told = _parsed(line)
+            if "done" in told:
+                watch.cancel()
+                watch = Timer(seconds, end)
+                watch.start()
+                left -= 1
+            yield told
+        watch.cancel()
+        code = process.wait()
+        errors.seek(0)
+        last = (errors.read().strip().splitlines() or ["ends the process without a word"])[-1][:200]
+    if hangs.is_set():
+        yield {"ended": f"hangs: not imported after {seconds:.0f} s"}
+    elif code < 0:
+        yield {"ended": f"crashes the process ({signal.Signals(-code).name})"}
+    elif left:
+        yield {"ended": last}
 
 
 def _parsed(line: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def test_a_usable_encoder_is_status_0(capsys):
 def test_one_that_fails_is_status_1_and_says_what_to_do(capsys, bad):
     assert cli.main(["check", "melstats", bad, "--quick", "--device", "cpu"]) == 1
     out = capsys.readouterr().out
-    assert "FAIL  hard sounds    silence: NaN in 3 of 3 numbers" in out
+    assert "FAIL  hard sounds     silence: NaN in 3 of 3 numbers" in out
     assert "to do: floor what is divided by" in out
     assert out.splitlines()[-1].startswith("not usable: 1 of 14 fail (hard sounds)")
 

@@ -28,9 +28,7 @@ class Doctor:
         """Exit status 1 where something needed is broken."""
         from leveret.doctor import examine
 
-        with ConsoleReporter().stage("importing every package", 1.0, "") as advance:
-            findings = examine()
-            advance(1.0)
+        findings = examine(ConsoleReporter())
         well = usable(findings)
         if self.json:
             described = {"well": well, "findings": [finding.described() for finding in findings]}

@@ -9,6 +9,7 @@ from leveret.findings import Finding
 _STYLES = {"pass": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 _WIDEST = 100  # long lines are read badly
 _MARK, _GAP = 4, 2
+_LEAST_NAME = 14  # so that reports of one command are aligned with each other
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -38,7 +39,7 @@ def print_verdict(good: bool, state: str, why: str) -> None:
 
 
 def _name_width(names: Sequence[str]) -> int:
-    return max(12, *(len(name) for name in names))
+    return max(_LEAST_NAME, *(len(name) for name in names))
 
 
 def _print_row(mark: str, name: str, name_width: int, text: str, style: str = "") -> None:
