@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "data": ("data", "Data", "write tasks for the harnesses of other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }

@@ -68,8 +68,10 @@ class _Compiled:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
-        # Frozen weights are packed once into oneDNN's own layout, not in every call.
-        self.compiled = torch.compile(function, dynamic=False, options={"freezing": True})
+        from torch._inductor import config  # half a second that only those who compile should pay
+
+        self.config = config
+        self.compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False)
         self.calls: Counter[tuple[object, ...]] = Counter()
         self.shapes: set[tuple[object, ...]] = set()
 
@@ -83,7 +85,12 @@ class _Compiled:
             often = not self.shapes or self.calls[key] > CALLS_BEFORE_COMPILING
             if often and len(self.shapes) < MAX_COMPILED_SHAPES:
                 self.shapes.add(key)
-            return (self.compiled if key in self.shapes else self.function)(*plain)
+            if key not in self.shapes:
+                return self.function(*plain)
+            # Frozen weights are packed once into oneDNN's own layout, not in every call. As an option of torch.compile
+            # it comes too late: whether weights are constants is settled before inductor sees the graph.
+            with self.config.patch(freezing=True):
+                return self.compiled(*plain)
 
 
 def _compile(encoder: Encoder) -> None:

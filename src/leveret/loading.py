@@ -144,7 +144,7 @@ def load_tasks(specs: Sequence[str], only: Sequence[str] = (), crop: float | str
     return tasks
 
 
-def fingerprint(encoder: Encoder, device: torch.device) -> NDArray[np.float32]:
+def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None) -> NDArray[np.float32]:
     """Vectors (8, D) of eight fixed waves of 1 s: how the encoder behaves, whatever its code says.
 
     Raises:
@@ -158,7 +158,7 @@ def fingerprint(encoder: Encoder, device: torch.device) -> NDArray[np.float32]:
         waves[k, 2**k :] = (cumulative[k, 2**k :] - cumulative[k, : -(2**k)]) / 2 ** (k / 2)
     batch = torch.from_numpy(np.pad(waves, ((0, 0), (0, max(0, encoder.min_samples - waves.shape[1]))))).to(device)
     with torch.inference_mode():
-        first, second = encoder(batch).float().cpu().numpy(), encoder(batch).float().cpu().numpy()
+        first, second = (encoder(batch, layer).float().cpu().numpy() for _ in range(2))
     difference, size = float(np.linalg.norm(first - second)), float(max(np.linalg.norm(first), np.linalg.norm(second)))
     if difference > DETERMINISM_TOLERANCE * size:
         raise NotDeterministicError(
