@@ -13,8 +13,8 @@ from leveret.commands.report import print_findings, print_pairs, print_verdict
 from leveret.findings import counted
 
 if TYPE_CHECKING:
-    from leveret.checking import CheckReport
-    from leveret.costs import Costs
+    from leveret.checking.costs import Costs
+    from leveret.checking.encoder import CheckReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Check:
         """Exit status 1 where an encoder fails."""
         import torch
 
-        from leveret.checking import CheckConfig, check
+        from leveret.checking.encoder import CheckConfig, check
 
         if not self.encoders:
             raise ValueError("no encoder to check; name one or more, as in `leveret check melstats`")

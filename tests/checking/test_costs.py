@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from leveret.costs import CLIP_SECONDS, clips, count_gmacs, measure_speed, peak_memory
+from leveret.checking.costs import CLIP_SECONDS, clips, count_gmacs, measure_speed, peak_memory
 
 RATE = 8_000
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def test_what_torch_does_not_see_is_unknown_and_what_it_leaves_out_is_named():
 
 def test_speed_is_the_median_after_a_warm_up(monkeypatch):
     now = iter([0.0, 9.0, 10.0, 10.5, 11.0, 11.5, 12.0, 20.0])  # 9 s to warm up, then 0.5, 0.5 and 8 s
-    monkeypatch.setattr("leveret.costs.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("leveret.checking.costs.time.perf_counter", lambda: next(now))
     assert measure_speed(lambda waves: waves, 8, RATE) == 16.0
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from leveret.checking import CheckConfig, CheckReport, check
+from leveret.checking.encoder import CheckConfig, CheckReport, check
 from leveret.progress import Reporter
 from leveret.registry import UnknownNameError
 
@@ -324,7 +324,7 @@ def test_long_work_is_announced_bounded_and_reported(planted, monkeypatch):
             done.append((label, total, unit))
             return nullcontext(done.append)
 
-    monkeypatch.setattr("leveret.checking._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("leveret.checking.encoder._LEAST_SECONDS", 0.0)
     report = check(planted("Healthy"), CheckConfig(device="cpu", limit=1e-6), Listening())
     assert "over the limit of 0; the quick examination instead (--limit)" in said[0]
     assert "Healthy: about " in said[1]

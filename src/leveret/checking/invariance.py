@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from leveret.examined import Examined, moved, networks, share
+from leveret.checking.examined import Examined, moved, networks, share
 from leveret.findings import Finding
 from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, fingerprint
 

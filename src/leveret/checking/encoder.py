@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leveret.audio import AudioError, find_audio, fit, load
-from leveret.costs import BATCHES, CLIP_SECONDS, REPEATS, Costs, clips, count_gmacs, measure_speed, peak_memory
-from leveret.coverage import (
+from leveret.checking.costs import BATCHES, CLIP_SECONDS, REPEATS, Costs, clips, count_gmacs, measure_speed, peak_memory
+from leveret.checking.coverage import (
     LENGTHS,
     QUICK_LENGTHS,
     check_ends,
@@ -24,9 +24,9 @@ from leveret.coverage import (
     check_one_more,
     check_rate,
 )
-from leveret.examined import FOREIGN_ERRORS, Examined, networks, share, told
+from leveret.checking.examined import FOREIGN_ERRORS, Examined, networks, share, told
+from leveret.checking.invariance import check_batch, check_determinism, check_input, check_modes
 from leveret.findings import Finding, usable
-from leveret.invariance import check_batch, check_determinism, check_input, check_modes
 from leveret.loading import load_encoder
 from leveret.progress import Reporter
 from leveret.registry import UnknownNameError

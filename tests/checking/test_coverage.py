@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from leveret.contracts import Encoder
-from leveret.coverage import (
+from leveret.checking.coverage import (
     LENGTHS,
     QUICK_LENGTHS,
     check_ends,
@@ -12,7 +11,8 @@ from leveret.coverage import (
     check_one_more,
     check_rate,
 )
-from leveret.examined import Examined
+from leveret.checking.examined import Examined
+from leveret.contracts import Encoder
 from leveret.loading import load_encoder
 from leveret.stimuli import varied_sounds
 

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from leveret.checking.examined import Examined
+from leveret.checking.invariance import check_batch, check_determinism, check_input, check_modes, watching_modes
 from leveret.contracts import Encoder
-from leveret.examined import Examined
-from leveret.invariance import check_batch, check_determinism, check_input, check_modes, watching_modes
 from leveret.loading import load_encoder
 from leveret.stimuli import varied_sounds
 
