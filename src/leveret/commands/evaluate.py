@@ -27,7 +27,8 @@ class Evaluate:
     """
 
     encoder: tuple[str, ...] = ()
-    """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS."""
+    """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL,
+    onnx:FILE, torchscript:FILE, pkg:NAME."""
     tasks: tuple[str, ...] = ("mini",)
     """Task specs: mini, manifest:FILE."""
     only: tuple[str, ...] = ()
