@@ -1,8 +1,8 @@
 """What all adapters share: somebody else's code is wrapped so that it can neither harm a batch nor pass for an encoder.
 
 Source: ours. An adapter gives a `Foreign`: an encoder with the files that its digest must cover. Encoders that only
-turn waves into vectors are subclasses of `WaveEncoder`, which keeps its input from being written to, cuts and pads waves
-to what the model takes, and checks every answer.
+turn waves into vectors are subclasses of `WaveEncoder`, which keeps its input from being written to, cuts and pads
+waves to what the model takes, and checks every answer.
 Shapes: B batch, N samples, D embedding.
 Departures: a wave longer than a model's own limit is embedded in windows of that limit, the last one end-aligned, and
 their vectors averaged: feature extractors would cut it off, or draw a random part.
@@ -184,7 +184,7 @@ def whole_number(spec: str, options: Mapping[str, str], key: str) -> int | None:
     if key not in options:
         return None
     text = options[key]
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**7):
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) > 0):
         raise AdapterError(f"{spec}: {key}={text!r}; expected a whole number above 0")
     return int(text)
 

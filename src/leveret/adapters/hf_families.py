@@ -140,10 +140,9 @@ class HfEncoder(WaveEncoder):
             config: Any = self.network.config
             across = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
             frames = 1 + (num_samples - 400) // 160
-            grid = tokens.unflatten(1, (across, -1))  # (B, F', T', D)
-            return grid[:, :, : max(1, -(-frames // config.time_stride))].mean((1, 2))
-        pooled: Tensor = tokens.mean(1)
-        return pooled
+            num_real = -(-frames // config.time_stride)
+            tokens = tokens.unflatten(1, (across, -1))[:, :, :num_real].flatten(1, 2)  # (B, F' T', D)
+        return tokens.mean(1)
 
     def _limits(self) -> tuple[int, int | None]:
         """Shortest and longest wave, in samples, that the model takes as it is."""
