@@ -21,7 +21,7 @@ class Evaluate:
     Examples:
       leveret evaluate --encoder melstats slowfast_nfnet_small --tasks mini --protocol quick
 
-      leveret evaluate --encoder py:my_encoder.py:MyEncoder --tasks manifest:labels.csv
+      leveret evaluate --encoder py:my_encoder.py:MyEncoder hf:models/wavlm#layer=9 --tasks manifest:labels.csv
 
       leveret evaluate --vectors vectors.parquet --tasks manifest:labels.csv --only birds
     """
