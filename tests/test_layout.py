@@ -15,7 +15,7 @@ LEVELS = {
     "batches": 2, "comparison": 2, "dataroots": 2, "records": 2, "encoders": 2, "adapters": 2, "tasks": 2, "probes": 2,
     "protocols": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
     "loading": 4, "scoring": 4,
-    "runner": 5,
+    "runner": 5, "hear": 5,
     "embedding": 6, "provenance": 6, "probe_files": 6,
     "vector_rows": 7, "checking": 7, "workload": 7, "classifying": 7,
     "evaluation": 8,

@@ -92,7 +92,7 @@ def test_an_encoder_object_is_taken_as_it_is_in_eval_mode():
         ("slowfast_nfnet_tinny", "'slowfast_nfnet_tiny'"),
         ("melstat", "'melstats'"),
         ("best.pt", "FILE.safetensors"),
-        ("hear:module", "py:..."),
+        ("her:module", "hear:..."),
         ("", "melstats"),
     ],
 )

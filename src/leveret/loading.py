@@ -2,11 +2,12 @@
 
 slowfast_nfnet_f0            an architecture with freshly drawn weights
 runs/best.safetensors        a checkpoint
-py:my_encoder.py:MyEncoder   somebody else's code
+py:my_encoder.py:MyEncoder   somebody else's, by an adapter: py, hear, hf, onnx, torchscript, pkg
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leveret.adapters.foreign import Foreign
 from leveret.checkpoint import config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Dataset, Encoder, EncoderConfig, Task
@@ -38,7 +40,7 @@ class LoadedEncoder:
         spec: As the user wrote it.
         name: Short, for tables and file names.
         encoder: In eval mode.
-        digest: Of its weights, and of the source file for `py:`.
+        digest: Of its weights, and of an adapter's files.
         config: Plain values.
         origin: Where its weights come from, in words.
         foreign: True for an adapter, whose behaviour the digest cannot vouch for.
@@ -92,12 +94,11 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         return LoadedEncoder(name, name, spec.eval(), digest, {"class": name}, "encoder object", foreign=True)
     prefix, colon, rest = spec.partition(":")
     if colon and prefix in entries("adapters"):
-        encoder = look_up("adapters", prefix)(rest)
-        file = Path(rest.rpartition(":")[0])
-        source = file_sha256(file) if file.is_file() else ""
-        digest = f"{source[:32]}{weights_digest(encoder)[:32]}"
-        name = rest.rpartition(":")[2] or rest
-        return LoadedEncoder(spec, name, encoder, digest, {"adapter": prefix}, f"{prefix} adapter", foreign=True)
+        found: Foreign = look_up("adapters", prefix)(rest)
+        sources = sha256("".join(map(file_sha256, found.sources)).encode()).hexdigest()
+        digest = f"{sources[:32]}{weights_digest(found.encoder)[:32]}"
+        config = {"adapter": prefix, **found.facts}
+        return LoadedEncoder(spec, found.name, found.encoder, digest, config, f"{prefix} adapter", foreign=True)
     if spec.endswith(CHECKPOINT_SUFFIX):
         checkpoint = load_checkpoint(Path(spec))
         config = {"encoder": checkpoint.name, **config_as_json(checkpoint.config)}

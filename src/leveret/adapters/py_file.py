@@ -5,62 +5,32 @@ The class is made without arguments. It has `sample_rate` (Hz) and `embed(wave)`
 The file is the user's own code and is run as such.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from leveret.adapters.foreign import AdapterError, Foreign, WaveEncoder, module_of_file
 from leveret.contracts import Encoder
 
 
-class AdapterError(ValueError):
-    """A foreign encoder that cannot be used; the message says what it lacks."""
-
-
-class PyFileEncoder(Encoder):
+class PyFileEncoder(WaveEncoder):
     """Wraps an object with `sample_rate` and `embed`."""
 
-    convertible = False
-
     def __init__(self, foreign: Any, spec: str) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, int(foreign.sample_rate))
         # a torch module is registered, so that it moves between devices and its weights count in the digest
         self.foreign = foreign
-        self.sample_rate = int(foreign.sample_rate)
-        with torch.inference_mode():  # as later, so that a class may call numpy() on what its network gives
-            probe = self._vectors(torch.zeros(2, self.sample_rate))
-        self.embed_dim = probe.shape[1]
-        self.layers = {"embedding": self.embed_dim}
+        self.measure()
 
-    def embed(self, features: Float[Tensor, "B N"], layer: str | None = None) -> Float[Tensor, "B D"]:
-        """What the wrapped object makes of the waves."""
-        return self._vectors(features)
-
-    def _vectors(self, wave: Tensor) -> Tensor:
-        embed = getattr(self.foreign, "embed", self.foreign)
-        vectors = embed(wave.clone())  # foreign code may write into it
-        if isinstance(vectors, np.ndarray):
-            vectors = torch.tensor(vectors)  # a copy: some libraries hand out arrays that cannot be written
-        if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != len(wave):
-            shape = getattr(vectors, "shape", type(vectors).__name__)
-            raise AdapterError(
-                f"{self.spec} returned {shape} for waves {tuple(wave.shape)}; expected a tensor or array "
-                f"({len(wave)}, D): one vector a wave, averaged over time"
-            )
-        return vectors.to(device=wave.device, dtype=torch.float32)
+    def vectors(self, wave: Float[Tensor, "B N"], layer: str) -> Any:
+        """What the wrapped object gives."""
+        return getattr(self.foreign, "embed", self.foreign)(wave)
 
 
-def py_file_encoder(rest: str) -> Encoder:
-    """The encoder of `py:FILE:CLASS`.
-
-    Args:
-        rest: FILE:CLASS.
+def py_file_encoder(rest: str) -> Foreign:
+    """FILE:CLASS, any Python class with `sample_rate` and `embed(wave (B, N)) -> (B, D)`.
 
     Raises:
         AdapterError: No such file or class, or the class is no encoder.
@@ -71,16 +41,7 @@ def py_file_encoder(rest: str) -> Encoder:
         raise AdapterError(
             f"py:{rest}: no file {file or rest!r}; expected py:FILE:CLASS, such as py:my_encoder.py:MyEncoder"
         )
-    module_spec = importlib.util.spec_from_file_location(f"leveret_user_{path.stem}", path)
-    assert module_spec is not None, path
-    assert module_spec.loader is not None, path
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_spec.name] = module  # dataclasses with postponed annotations look their module up there
-    sys.path.insert(0, str(path.parent.resolve()))  # its own neighbours are importable, as when it is run
-    try:
-        module_spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
+    module = module_of_file(path)
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
@@ -89,6 +50,10 @@ def py_file_encoder(rest: str) -> Encoder:
         encoder = found()
     except TypeError as error:
         raise AdapterError(f"py:{rest}: {name} cannot be made without arguments ({error})") from error
+    return Foreign(_wrapped(encoder, rest, name), name, [path])
+
+
+def _wrapped(encoder: Any, rest: str, name: str) -> Encoder:
     if isinstance(encoder, Encoder):
         missing = [attribute for attribute in ("embed_dim", "layers") if not hasattr(encoder, attribute)]
         if missing:

@@ -28,7 +28,8 @@ class Embed:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Where the vectors go: FILE.parquet or FILE.npz."""
     encoder: str = "slowfast_nfnet_f0"
-    """Encoder spec: a name, FILE.safetensors, py:FILE:CLASS."""
+    """Encoder spec: a name, FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL, onnx:FILE, torchscript:FILE,
+    pkg:NAME."""
     window: float | None = None
     """Seconds of each vector's window; by default one vector a file."""
     hop: float | None = None

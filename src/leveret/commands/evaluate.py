@@ -21,7 +21,7 @@ class Evaluate:
     Examples:
       leveret evaluate --encoder melstats slowfast_nfnet_small --tasks mini --protocol quick
 
-      leveret evaluate --encoder py:my_encoder.py:MyEncoder --tasks manifest:labels.csv
+      leveret evaluate --encoder py:my_encoder.py:MyEncoder hf:models/wavlm#layer=9 --tasks manifest:labels.csv
 
       leveret evaluate --encoder slowfast_nfnet_f0 --layer all --tasks esc50 --data ~/datasets
 
@@ -29,7 +29,8 @@ class Evaluate:
     """
 
     encoder: tuple[str, ...] = ()
-    """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS."""
+    """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL,
+    onnx:FILE, torchscript:FILE, pkg:NAME."""
     tasks: tuple[str, ...] = ("mini",)
     """Task specs: mini, esc50, manifest:FILE, hear-tasks:DIR, xares-tars:DIR."""
     only: tuple[str, ...] = ()

@@ -32,6 +32,8 @@ class List:
         from leveret.registry import ROOMS
 
         rooms = [*ROOMS, "published"] if self.what == "all" else [self.what]
+        if self.what == "encoders":
+            rooms.append("adapters")  # the other encoders that a spec can name
         found = {room: _published() if room == "published" else _entries(room) for room in rooms}
         if self.json:
             sys.stdout.write(json.dumps(found, indent=1) + "\n")
@@ -52,8 +54,9 @@ def _entries(room: str) -> list[dict[str, object]]:
 
     if room == "encoders":
         return [_encoder(name) for name in entries(room)]
+    colon = ":" if room == "adapters" else ""  # what follows it is the first word of what they are
     return [
-        {"name": name, "what": getattr(entry, "title", None) or _first_line(entry)}
+        {"name": f"{name}{colon}", "what": getattr(entry, "title", None) or _first_line(entry)}
         for name, entry in entries(room).items()
     ]
 
