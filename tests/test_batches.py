@@ -274,3 +274,42 @@ def test_a_file_that_goes_away_after_the_plan_is_bad(clips):
     (batch,) = read_batches(plan, plan.batches(2), [RATE], 1)
     assert list(batch.bad) == [1]
     assert "does not exist" in batch.bad[1]
+
+
+def test_mixed_crops_are_random_windows_with_random_partners_of_the_same_length(clips):
+    made = clips(3.0, 2.0, 0.4)
+    plan = plan_rows(made, CropRule(seconds=1.0, mixed_passes=4), 2)
+    assert plan.clip.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert (plan.partner != plan.clip).all()
+    assert plan.seconds.tolist() == [1.0] * 12
+    for starts, owners in ((plan.start, plan.clip), (plan.partner_start, plan.partner)):
+        assert (starts >= 0).all()
+        assert (starts <= np.maximum(0, plan.lengths[owners] - 1.0) + 1e-9).all()
+        np.testing.assert_allclose(100 * starts, np.round(100 * starts), atol=1e-9)  # on the 10 ms grid
+    assert len(set(plan.start[:4].tolist())) > 1
+    (first, second) = read_batches(plan, plan.batches(6), [RATE], 2)
+    for batch in (first, second):
+        for k in range(batch.num_rows):
+            row = batch.first + k
+            for wave, owner, start in (
+                (batch.waves[RATE][k], plan.clip[row], plan.start[row]),
+                (batch.partners[RATE][k], plan.partner[row], plan.partner_start[row]),
+            ):
+                begin = round(start * RATE)
+                expected = fit(load(made[owner].path, RATE)[begin : begin + RATE], RATE)
+                np.testing.assert_array_equal(wave.numpy(), expected)
+        np.testing.assert_array_equal(batch.share, plan.share[batch.first : batch.first + batch.num_rows])
+
+
+def test_a_partner_that_cannot_be_decoded_leaves_the_row_unmixed_and_is_bad_itself(clips, tmp_path):
+    made = clips(1.0, 1.0)
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, RATE), RATE)
+    path.write_bytes(path.read_bytes()[:-3000])
+    plan = plan_rows([*made, Clip("cut", path, (), "g")], CropRule(seconds=1.0, mixed_passes=6), 1)
+    (batch,) = read_batches(plan, plan.batches(18), [RATE], 1)
+    assert sorted(batch.bad) == [row for row in range(18) if plan.clip[row] == 2]
+    unmixed = [row for row in range(18) if plan.partner[row] == 2]
+    assert unmixed
+    assert (batch.share[unmixed] == 1).all()
+    assert (batch.share[[row for row in range(18) if plan.partner[row] != 2]] < 1).all()

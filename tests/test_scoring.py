@@ -7,10 +7,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from leveret import protocols
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
+from leveret.probes.svm import SvmProbe
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, entries
 from leveret.scoring import Vectors, score_task
@@ -223,3 +226,69 @@ def test_slots_are_right_only_together(untrained):
     assert outcome.values["score"] == 0.5
     assert outcome.values["metrics"] == {"exact_match": 0.5, "accuracy:one": 0.5, "accuracy:two": 0.5}
     assert outcome.values["per_class"] == {"one:a": 1.0, "one:b": 0.0, "two:x": 1.0, "two:y": 0.0}
+
+
+@pytest.fixture
+def crossed():
+    """Three folds of a task that tunes on its first, and rows that no C tells apart by chance alone."""
+    generator = np.random.default_rng(0)
+    clips = [
+        [Clip(f"{fold}-{k}", Path(f"{fold}-{k}"), ("ab"[k % 2],), f"{fold}-{k}") for k in range(20)]
+        for fold in range(3)
+    ]
+    parts = tuple(Fold([clip for other in clips if other is not test for clip in other], (), test) for test in clips)
+    task = HandMade(
+        name="hand", domain="other", kind="single", slots=(("", ("a", "b")),), metric="accuracy", crop_seconds=1.0,
+        suite="hand", head="svm", mixed_passes=3, tuned_on_first_fold=True, parts=parts,
+    )  # fmt: skip
+    plain, mixed = {}, {}
+    for part in clips:
+        for clip in part:
+            centre = np.array([1.0, 0.0, 0.0]) * (1 if clip.labels == ("a",) else -1)
+            plain[clip.id] = (centre + 1.5 * generator.standard_normal((1, 3))).astype(np.float32)
+            mixed[clip.id] = (centre + 1.5 * generator.standard_normal((3, 3))).astype(np.float32)
+    return task, Vectors(plain, 3, mixed)
+
+
+def test_a_setting_is_tuned_on_the_first_fold_and_kept(crossed):
+    task, rows = crossed
+    outcome = score_task(task, task.folds(), rows, Protocol(), torch.device("cpu"))
+    first, *others = outcome.values["probe"]["folds"]
+    assert first["chosen_on"] == "valid"
+    assert first["grid"][f"{first['C']:g}"] == max(first["grid"].values()) == outcome.values["folds"][0]
+    assert [fold["C"] for fold in others] == [first["C"]] * 2
+    assert all(fold["chosen_on"] is None for fold in others)
+
+
+def test_the_nested_choice_is_made_on_training_folds_alone(crossed):
+    task, rows = crossed
+    nested = score_task(task, task.folds(), rows, Protocol(), torch.device("cpu")).values["metrics"]["nested_choice"]
+    expected = []
+    for k, fold in enumerate(task.folds()):
+        inner = task.folds()[(k + 1) % 3].test
+        rest = [clip for clip in fold.train if clip not in inner]
+        grid = {}
+        for C in SvmProbe().grid:
+            grid[C] = _svm_accuracy(rows, rest, inner, C)
+        expected.append(_svm_accuracy(rows, fold.train, fold.test, max(grid, key=grid.__getitem__)))
+    assert nested == pytest.approx(np.mean(expected))
+
+
+def _svm_accuracy(rows, train, test, C):
+    X = np.concatenate([rows.mixed_of[clip.id] for clip in train])
+    y = np.repeat(["ab".index(clip.labels[0]) for clip in train], 3)
+    scaler = StandardScaler().fit(X)
+    signs = np.where(y == 1, 1, -1)
+    fitted = LinearSVC(C=C, tol=1e-8, max_iter=100_000).fit(scaler.transform(X), signs)
+    scores = fitted.decision_function(scaler.transform(np.concatenate([rows.rows_of[clip.id] for clip in test])))
+    return float(np.mean((scores > 0) == [clip.labels == ("b",) for clip in test]))
+
+
+def test_quick_trains_on_plain_rows_and_tunes_on_nothing_that_is_scored(crossed):
+    task, rows = crossed
+    plain = Vectors(rows.rows_of, 3)
+    protocol = Protocol(name="quick", head="svm")
+    outcome = score_task(task, task.folds(), plain, protocol, torch.device("cpu"))
+    assert protocol.mixed_passes(task) == 0
+    assert "nested_choice" not in outcome.values["metrics"]
+    assert all(fold["chosen_on"] == "groups" for fold in outcome.values["probe"]["folds"])

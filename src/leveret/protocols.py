@@ -90,6 +90,10 @@ class Protocol:
         """Mixed crops a clip that the head trains on; `quick` takes the plain windows."""
         return 0 if self.name == "quick" else task.mixed_passes
 
+    def tunes_on_first_fold(self, task: Task) -> bool:
+        """Whether the paper's rule of ESC-50 holds; `quick` chooses on clips that are not scored."""
+        return task.tuned_on_first_fold and not self.reads_valid
+
     def described(self) -> dict[str, Any]:
         """For scorecards."""
         return {"title": self.title, **asdict(self), "seeds": list(self.seeds)}

@@ -88,7 +88,7 @@ def score_task(
     fold_scores: list[dict[int, float]] = []  # a fold: seed -> score
     train_scores, facts, parts, majorities, nested, probes = [], [], [], [], [], []
     probe = free_probe = protocol.probe(task)
-    tuned = task.tuned_on_first_fold and len(folds) > 1 and isinstance(probe, TunableProbe)
+    tuned = protocol.tunes_on_first_fold(task) and len(folds) > 1 and isinstance(probe, TunableProbe)
     for number, fold in enumerate(folds):
         train, valid, test = (
             [clip for clip in getattr(fold, split) if clip.id in vectors.of(split)]

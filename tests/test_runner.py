@@ -1,0 +1,73 @@
+"""Layers out of one pass, and mixtures between the front end and the network."""
+
+import pytest
+import torch
+
+from leveret.batches import Batch
+from leveret.loading import load_encoder
+from leveret.registry import UnknownNameError
+from leveret.runner import Compute, runners_of, vectors_of_batch
+
+RATE = 16_000
+COMPUTE = Compute(device="cpu", batch_size=3)
+
+
+@pytest.fixture
+def waves():
+    return 0.1 * torch.randn(5, 8000, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("spec", ["slowfast_nfnet_tiny", "melstats"])
+def test_every_layer_of_one_pass_is_what_the_layer_gives_alone(spec, waves):
+    loaded = load_encoder(spec)
+    runners = runners_of([loaded], COMPUTE, ["all"])
+    assert [runner.layer for runner in runners] == list(loaded.encoder.layers)
+    assert len({id(runner.network) for runner in runners}) == 1
+    together = vectors_of_batch(runners, Batch(0, {RATE: waves}))
+    for runner, vectors in zip(runners, together, strict=True):
+        assert vectors.shape == (5, runner.width)
+        (alone,) = runner.network.vectors(Batch(0, {RATE: waves}), [runner.layer])
+        torch.testing.assert_close(torch.from_numpy(vectors), torch.from_numpy(alone), rtol=1e-5, atol=1e-6)
+    default = runners_of([loaded], COMPUTE)[0]
+    (plain,) = vectors_of_batch([default], Batch(0, {RATE: waves}))
+    torch.testing.assert_close(torch.from_numpy(together[-1]), torch.from_numpy(plain), rtol=1e-5, atol=1e-6)
+
+
+def test_one_pass_reads_all_layers(waves, monkeypatch):
+    loaded = load_encoder("slowfast_nfnet_tiny")
+    runners = runners_of([loaded], Compute(device="cpu"), ["all"])
+    network = runners[0].network.encoder
+    calls = []
+    maps = type(network).maps
+    monkeypatch.setattr(type(network), "maps", lambda self, x: calls.append(len(x)) or maps(self, x))
+    vectors_of_batch(runners, Batch(0, {RATE: waves}))
+    assert calls == [5]
+
+
+def test_layers_have_names_identities_and_fingerprints_of_their_own():
+    runners = runners_of([load_encoder("slowfast_nfnet_tiny")], COMPUTE, ["stem", "stage2"])
+    assert [runner.name for runner in runners] == ["slowfast_nfnet_tiny/stem", "slowfast_nfnet_tiny/stage2"]
+    assert runners[0].fingerprint.shape[1] == runners[0].width != runners[1].width
+    described = runners[0].described()
+    assert (described["layer"], described["embed_dim"]) == ("stem", runners[0].width)
+
+
+def test_an_unknown_layer_is_told_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"no layer 'stage9'.*stage4"):
+        runners_of([load_encoder("slowfast_nfnet_tiny")], COMPUTE, ["stage9"])
+
+
+@pytest.mark.parametrize("spec", ["slowfast_nfnet_tiny", "melstats"])
+def test_log_mels_are_mixed_before_the_network(spec, waves):
+    (runner,) = runners_of([load_encoder(spec)], COMPUTE)
+    others, share = waves.flip(0), torch.tensor([1.0, 0.9, 0.8, 0.7, 0.6])
+    (found,) = vectors_of_batch([runner], Batch(0, {RATE: waves}, partners={RATE: others}, share=share))
+    encoder = runner.loaded.encoder
+    with torch.no_grad():
+        weight = share.view(-1, 1, 1, 1)
+        mixed = weight * encoder.frontend(waves) + (1 - weight) * encoder.frontend(others)
+        expected = encoder.embed(mixed)
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-5)
+    (plain,) = vectors_of_batch([runner], Batch(0, {RATE: waves}))
+    assert abs(found[1:] - plain[1:]).max() > 1e-3
+    assert abs(found[0] - plain[0]).max() < 1e-5
