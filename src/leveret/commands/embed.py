@@ -30,6 +30,8 @@ class Embed:
     encoder: str = "slowfast_nfnet_f0"
     """Encoder spec: a name, FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL, onnx:FILE, torchscript:FILE,
     pkg:NAME."""
+    layer: str | None = None
+    """Layer to read out; by default the encoder's last."""
     window: float | None = None
     """Seconds of each vector's window; by default one vector a file."""
     hop: float | None = None
@@ -59,7 +61,7 @@ class Embed:
         reporter = ConsoleReporter()
         compute = Compute(device=self.device, dtype=self.dtype, batch_size=self.batch_size, compile=self.compile)
         vectors = embed(
-            names, self.encoder, window=self.window, hop=self.hop, compute=compute,
+            names, self.encoder, layer=self.layer, window=self.window, hop=self.hop, compute=compute,
             policy=BadFilePolicy(self.bad_files), reporter=reporter,
         )  # fmt: skip
         if vectors.about["encoder"]["origin"].startswith("random"):
