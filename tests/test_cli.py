@@ -73,6 +73,9 @@ def test_help_never_imports_torch(words):
         (["embed", "none.wav", "-o", "v.parquet"], "no audio at 'none.wav'"),
         (["embed", "none.wav", "-o", "v.csv"], "ends in '.csv'"),
         (["embed", "none.wav", "-o", "none/v.npz"], "does not exist"),
+        (["evaluate", "--encoder", "melstats", "--tasks", "hear-tasks:none"], "no folder 'none'"),
+        (["evaluate", "--encoder", "melstats", "--tasks", "xares-tars:."], "no task at '.'"),
+        (["data", "export", "manifest:none.csv", "-o", "out"], "no manifest at none.csv"),
         (["compare", "none"], "no finished run at none"),
         (["compare", "paper:sf_nfnet_f0_simcl"], "Did you mean 'paper:sf_nfnet_f0_simclr'"),
         (["compare", "paper:sf_nfnet_f0_simclr"], "give at least one run folder"),
@@ -177,6 +180,34 @@ def test_evaluate_prints_json_alone_on_standard_output(capsys, tone_manifest, tm
     assert status == 0
     (card,) = json.loads(out)
     assert card["tasks"][0]["task"] == "tones"
+
+
+def test_data_export_tells_what_it_wrote_and_what_it_left_out(capsys, tone_manifest, tmp_path):
+    manifest = tone_manifest(num_clips=120)
+    (manifest.parent / "audio" / "000.wav").write_text("not audio")
+    words = ["data", "export", f"manifest:{manifest}", "-o", tmp_path / "out"]
+    status, out, err = leveret(capsys, *words)
+    assert status == 0, err
+    assert "skipped: " in err
+    assert "000.wav" in err
+    assert "written" in out
+    status, out, _ = leveret(capsys, *words, "--json")
+    (row,) = json.loads(out)
+    assert (row["task"], row["num_clips"], row["existed"]) == ("tones", 119, True)
+    runs = ["-o", tmp_path / "runs", "--json"]
+    spec = f"hear-tasks:{tmp_path / 'out'}"
+    status, out, _ = leveret(capsys, "evaluate", "--encoder", "melstats", "--protocol", "quick", "--tasks", spec, *runs)
+    assert status == 0
+    assert json.loads(out)[0]["tasks"][0]["suite"] == "hear/out"
+
+
+def test_data_export_says_that_16_bits_rounded(capsys, tone_manifest, tmp_path):
+    manifest = tone_manifest()
+    soundfile.write(manifest.parent / "audio" / "000.wav", np.full(6400, 0.1), 16_000, subtype="FLOAT")
+    words = ["data", "export", f"manifest:{manifest}", "--format", "xares", "-o", tmp_path / "out"]
+    status, _, err = leveret(capsys, *words)
+    assert status == 0
+    assert "16 bits rounded 1 clips and cut off 0 at full scale" in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -19,8 +19,9 @@ from leveret import audio, batches, embedding, runner
 from leveret.batches import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
-from leveret.embedding import cache_root, embed
+from leveret.embedding import embed
 from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
+from leveret.home import cache_root
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, look_up
 from leveret.runner import Compute
@@ -40,13 +41,13 @@ def config(tmp_path):
 def embedded_rows(monkeypatch):
     """Number of rows that encoders really embedded, by encoder name."""
     counts: dict[str, int] = {}
-    vectors = runner.Runner.vectors
+    vectors = runner.Network.vectors
 
-    def counting(self, waves):
-        counts[self.loaded.name] = counts.get(self.loaded.name, 0) + len(waves)
-        return vectors(self, waves)
+    def counting(self, batch, layers):
+        counts[self.loaded.name] = counts.get(self.loaded.name, 0) + batch.num_rows
+        return vectors(self, batch, layers)
 
-    monkeypatch.setattr(runner.Runner, "vectors", counting)
+    monkeypatch.setattr(runner.Network, "vectors", counting)
     return counts
 
 
@@ -200,18 +201,18 @@ def test_an_encoder_whose_vectors_are_not_finite_is_named(tone_manifest, config,
 def test_a_crash_at_the_hundredth_clip_resumes_there(tone_manifest, config, monkeypatch, embedded_rows):
     manifest = tone_manifest(num_clips=160, splits="train test")
     config = replace(config, compute=replace(ONE_THREAD, batch_size=20))
-    counting = runner.Runner.vectors
+    counting = runner.Network.vectors
 
-    def crashing(self, waves):
+    def crashing(self, batch, layers):
         if embedded_rows.get("melstats", 0) >= 100:
             raise MemoryError("the hundredth clip")
-        return counting(self, waves)
+        return counting(self, batch, layers)
 
-    monkeypatch.setattr(runner.Runner, "vectors", crashing)
+    monkeypatch.setattr(runner.Network, "vectors", crashing)
     with pytest.raises(MemoryError):
         evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
     assert not list(config.output.iterdir())
-    monkeypatch.setattr(runner.Runner, "vectors", counting)
+    monkeypatch.setattr(runner.Network, "vectors", counting)
     evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
     assert embedded_rows["melstats"] == 160  # not one clip twice
 

@@ -27,7 +27,8 @@ MIN_SECONDS = 0.025
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".sph")
 """What a folder is searched for; a file named outright is tried whatever its ending."""
 
-_BLOCK_FRAMES = 1 << 22  # files longer than this are decoded and resampled block by block, in constant memory
+_BLOCK_FRAMES = 1 << 22  # longer waves are resampled block by block
+_FRAMES_AT_ONCE = 1 << 16  # what is decoded stays in the cache until it is mixed down
 _LENGTH_TOLERANCE_SECONDS = 0.05  # a lossy file's header may round its length; more than this is a truncated file
 _MOST_FRAMES_PER_BYTE = 1 << 14  # flac, vorbis and opus write silence with up to some 6,000 frames a byte
 # libsndfile shortens uncompressed audio to what is there and says so in its log only; a size near 2 or 4 GiB is no
@@ -85,14 +86,19 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         weights = np.full(file.channels, gain / file.channels, dtype=np.float32)
         wave = np.empty(stop - begin, dtype=np.float32)
         filled = 0
+        # small pieces in the same place: memory fresh from the system costs more than reading into it
+        piece = np.empty((min(_FRAMES_AT_ONCE, len(wave)), file.channels), dtype=dtype)
+        floats = piece if dtype == "float32" else np.empty(piece.shape, np.float32)
         try:
             file.seek(begin)
             while filled < len(wave):
-                block = file.read(min(_BLOCK_FRAMES, len(wave) - filled), dtype=dtype, always_2d=True)
+                block = file.read(min(len(piece), len(wave) - filled), dtype=dtype, always_2d=True, out=piece)
                 if not len(block):
                     break
+                if floats is not piece:
+                    floats[: len(block)] = block
                 # a matrix product: numpy's mean over the short axis takes eighty times as long
-                np.matmul(block.astype(np.float32, copy=False), weights, out=wave[filled : filled + len(block)])
+                np.matmul(floats[: len(block)], weights, out=wave[filled : filled + len(block)])
                 filled += len(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise AudioError(
@@ -104,7 +110,7 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
             "copy or convert it again"
         )
     wave = wave[:filled]
-    if not np.isfinite(np.dot(wave, wave)):  # half the time of looking at each sample
+    if dtype == "float32" and not np.isfinite(np.dot(wave, wave)):  # half the time of looking at each sample
         raise AudioError(f"{_shown(path)} holds NaN or infinite samples; convert it again")
     return wave, rate
 

@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leveret.audio import AudioError, fit, read_info, read_span, resample, span_frames, window_starts
+from leveret.augment import pairing
 from leveret.clips import Clip
 from leveret.contracts import Progress
+
+MIXING_SEED = 0
+"""Of the mixed crops that are embedded once; part of no cache key, since it never changes."""
+
+GRID_SECONDS = 0.01
+"""Random crops start on a hop of the front end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +39,14 @@ class CropRule:
         seconds: Length of a window.
         whole_clip: A clip up to `seconds` is one window of its own length; otherwise it is zero-padded to `seconds`.
         hop: Seconds from window to window; None is `seconds`, so that windows do not overlap.
+        mixed_passes: In place of the windows, so many random crops of each clip, each to be mixed with a random crop of
+            another clip; 0 mixes nothing.
     """
 
     seconds: float
     whole_clip: bool = False
     hop: float | None = None
+    mixed_passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ class RowPlan:
         seconds: Length of each row.
         lengths: Seconds of each clip.
         bad: Clip id -> why it has no rows.
+        partner: Index of the clip that each row is mixed with; None where nothing is mixed.
+        partner_start: Seconds into that clip.
+        share: Of the row's own clip in the mixture.
     """
 
     clips: Sequence[Clip]
@@ -58,6 +71,9 @@ class RowPlan:
     seconds: NDArray[np.float64]
     lengths: NDArray[np.float64]
     bad: Mapping[str, str]
+    partner: NDArray[np.int64] | None = None
+    partner_start: NDArray[np.float64] | None = None
+    share: NDArray[np.float32] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -93,6 +109,8 @@ def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Pro
                 lengths.append(length)
             if progress and (number % 256 == 0 or number == len(clips)):
                 progress(number / len(clips))
+    if crop.mixed_passes:
+        return _mixed_plan(good, np.array(lengths), bad, crop)
     rows = []
     for index, length in enumerate(lengths):
         seconds = length if crop.whole_clip and length < crop.seconds else crop.seconds
@@ -101,6 +119,22 @@ def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Pro
     starts, widths = (np.array([row[k] for row in rows], dtype=np.float64) for k in (1, 2))
     order = np.argsort(widths, kind="stable")
     return RowPlan(good, clip_of[order], starts[order], widths[order], np.array(lengths), bad)
+
+
+def _mixed_plan(clips: Sequence[Clip], lengths: NDArray[np.float64], bad: Mapping[str, str], crop: CropRule) -> RowPlan:
+    """Random crops on the 10 ms grid, all of one length, the passes of one clip side by side."""
+    pairs = pairing(len(clips), crop.mixed_passes, MIXING_SEED)
+    own = np.tile(np.arange(len(clips)), (crop.mixed_passes, 1))
+    num_starts = np.floor(np.maximum(0.0, lengths - crop.seconds) / GRID_SECONDS + 1e-6) + 1
+
+    def starts(clip: NDArray[np.int64], place: NDArray[np.float64]) -> NDArray[np.float64]:
+        chosen: NDArray[np.float64] = np.floor(place * num_starts[clip]) * GRID_SECONDS
+        return chosen.T.ravel()
+
+    return RowPlan(
+        clips, own.T.ravel(), starts(own, pairs.place[..., 0]), np.full(own.size, crop.seconds), lengths, bad,
+        pairs.partner.T.ravel(), starts(pairs.partner, pairs.place[..., 1]), pairs.share.T.ravel(),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,12 +146,16 @@ class Batch:
         waves: Sample rate -> waves; a bad row is silence.
         bad: Number of the row -> why its clip could not be decoded.
         silent: Numbers of the rows whose samples are all zero.
+        partners: Sample rate -> what each row is mixed with; empty where nothing is mixed.
+        share: Of the row itself in the mixture; 1 where the partner could not be decoded, which its own rows tell.
     """
 
     first: int
     waves: Mapping[int, Float[Tensor, "B N"]]
     bad: Mapping[int, str] = field(default_factory=dict)
     silent: Sequence[int] = ()
+    partners: Mapping[int, Float[Tensor, "B N"]] = field(default_factory=dict)
+    share: Float[Tensor, "B"] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -135,43 +173,79 @@ def read_batches(
         sample_rates: Hz; distinct.
         threads: Decoding threads; decoding releases the interpreter lock.
     """
-    wanted = np.concatenate([np.arange(*span) for span in spans]) if spans else np.empty(0, dtype=np.int64)
-    # windows of one clip lie together, so a run of rows with one clip is one job, even across batches
-    runs = ((index, list(rows)) for index, rows in groupby(wanted.tolist(), key=lambda row: int(plan.clip[row])))
-    jobs: deque[tuple[list[int], Future[_Decoded]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     ahead = max(2 * max((stop - first for first, stop in spans), default=1), 4 * threads)
-    pending = 0  # rows that jobs stand for: an hour of audio is one job and hundreds of rows
-
-    def refill() -> None:
-        nonlocal pending
-        # the next clip is always under way, however long this one is
-        while (pending < ahead or len(jobs) < 2) and (run := next(runs, None)) is not None:
-            jobs.append((run[1], pool.submit(_decode, plan.clips[run[0]], sample_rates)))
-            pending += len(run[1])
-
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    own = _Ahead(plan.clips, plan.clip, spans, sample_rates, pool, ahead)
+    other = None if plan.partner is None else _Ahead(plan.clips, plan.partner, spans, sample_rates, pool, ahead)
     try:
         for first, stop in spans:
-            windows: dict[int, list[NDArray[np.float32]]] = {rate: [] for rate in sample_rates}
             bad: dict[int, str] = {}
-            for row in range(first, stop):
-                refill()
-                rows, job = jobs[0]
-                decoded = job.result()
-                if isinstance(decoded, str):
-                    bad[row] = decoded
-                for rate in sample_rates:
-                    wave = np.zeros(0, np.float32) if isinstance(decoded, str) else decoded[rate]
-                    windows[rate].append(_window(wave, rate, plan.start[row], plan.seconds[row]))
-                pending -= 1
-                if row == rows[-1]:
-                    jobs.popleft()
+            waves = own.windows(first, stop, plan.start, plan.seconds, bad)
             silent = [
-                first + k for k, wave in enumerate(windows[sample_rates[0]]) if first + k not in bad and not wave.any()
+                first + k for k, wave in enumerate(waves[sample_rates[0]]) if first + k not in bad and not wave.any()
             ]
-            yield Batch(first, {rate: torch.from_numpy(np.stack(w)) for rate, w in windows.items()}, bad, silent)
+            if other is None:
+                yield Batch(first, waves, bad, silent)
+                continue
+            assert plan.partner_start is not None, plan
+            assert plan.share is not None, plan
+            unmixed: dict[int, str] = {}
+            partners = other.windows(first, stop, plan.partner_start, plan.seconds, unmixed)
+            share = torch.from_numpy(plan.share[first:stop].copy())
+            share[[row - first for row in unmixed]] = 1.0
+            yield Batch(first, waves, bad, silent, partners, share)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Ahead:
+    """Clips decoded some rows ahead, in the order of the rows; a run of rows of one clip is one job."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        clip_of: NDArray[np.int64],
+        spans: Sequence[tuple[int, int]],
+        sample_rates: Sequence[int],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> None:
+        self.clips, self.sample_rates, self.pool, self.ahead = clips, sample_rates, pool, ahead
+        wanted = np.concatenate([np.arange(*span) for span in spans]) if spans else np.empty(0, dtype=np.int64)
+        # windows of one clip lie together, so a run of rows with one clip is one job, even across batches
+        self.runs = ((k, list(rows)) for k, rows in groupby(wanted.tolist(), key=lambda row: int(clip_of[row])))
+        self.jobs: deque[tuple[list[int], Future[_Decoded]]] = deque()
+        self.pending = 0  # rows that jobs stand for: an hour of audio is one job and hundreds of rows
+
+    def windows(
+        self,
+        first: int,
+        stop: int,
+        start: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+        bad: dict[int, str],
+    ) -> dict[int, Tensor]:
+        """Windows of rows `first` to `stop` at each rate; a row that cannot be decoded is silence and goes to `bad`."""
+        windows: dict[int, list[NDArray[np.float32]]] = {rate: [] for rate in self.sample_rates}
+        for row in range(first, stop):
+            self._refill()
+            rows, job = self.jobs[0]
+            decoded = job.result()
+            if isinstance(decoded, str):
+                bad[row] = decoded
+            for rate in self.sample_rates:
+                wave = np.zeros(0, np.float32) if isinstance(decoded, str) else decoded[rate]
+                windows[rate].append(_window(wave, rate, start[row], seconds[row]))
+            self.pending -= 1
+            if row == rows[-1]:
+                self.jobs.popleft()
+        return {rate: torch.from_numpy(np.stack(found)) for rate, found in windows.items()}
+
+    def _refill(self) -> None:
+        # the next clip is always under way, however long this one is
+        while (self.pending < self.ahead or len(self.jobs) < 2) and (run := next(self.runs, None)) is not None:
+            self.jobs.append((run[1], self.pool.submit(_decode, self.clips[run[0]], self.sample_rates)))
+            self.pending += len(run[1])
 
 
 class TooManyBadFilesError(ValueError):

@@ -7,7 +7,8 @@ Shapes: B batch, N samples, T frames, F mel bins, D embedding, R rows, M clips, 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -54,6 +55,15 @@ class Encoder(nn.Module, ABC):
             layer: A key of `layers`; None is the default layer.
         """
 
+    def embed_layers(self, features: Shaped[Tensor, "B ..."], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
+        """What `embed` gives for each layer; an encoder that can read them all in one pass overrides this.
+
+        Args:
+            features: Raw features, perhaps mixed.
+            layers: Keys of `layers`.
+        """
+        return {layer: self.embed(features, layer) for layer in layers}
+
     def forward(self, wave: Float[Tensor, "B N"], layer: str | None = None) -> Float[Tensor, "B D"]:
         """One vector a wave: `embed(frontend(wave))`."""
         return self.embed(self.frontend(wave), layer)
@@ -83,6 +93,10 @@ class Task(ABC):
         head: A key of the probes room, for the protocols `paper` and `cached`.
         batch: Clips a step (appendix A).
         steps: Optimizer steps (appendix A).
+        mixed_passes: Crops a clip, each mixed with another clip of its part, that the head trains on in place of the
+            clip's own windows (appendix A: AudioSet, ESC-50); 0 mixes nothing.
+        tuned_on_first_fold: The head's free setting is chosen on the test clips of the first fold and kept for the
+            others (ESC-50, appendix A).
         suite: Scores of different suites are never averaged together.
         stands_for: The HARES task that this one resembles, if any.
         notes: What a reader of its score must know, printed with every result.
@@ -98,6 +112,8 @@ class Task(ABC):
     head: str = "linear"
     batch: int = 64
     steps: int = 400_000
+    mixed_passes: int = 0
+    tuned_on_first_fold: bool = False
     suite: str
     stands_for: str = ""
     notes: str = ""
@@ -110,6 +126,40 @@ class Task(ABC):
     @abstractmethod
     def folds(self) -> Sequence[Fold]:
         """Train, valid and test clips; more than one fold is cross-validation, scored as the mean of the folds."""
+
+
+class DatasetError(ValueError):
+    """A dataset that is not there, or not as it was published; the message says which file, and where to get it."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Where one dataset lies.
+
+    Attributes:
+        root: Its folder.
+        labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise.
+    """
+
+    root: Path
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One published dataset, an entry of the tasks room.
+
+    Attributes:
+        name: Its folder below a data root.
+        title: As its authors call it.
+        source: Where to get it.
+        make: Its tasks.
+    """
+
+    name: str
+    title: str
+    source: str
+    make: Callable[[DataFolder], list[Task]]
 
 
 @dataclass(frozen=True)
@@ -172,4 +222,13 @@ class Probe(Protocol):
 
         A class without a training clip keeps its score column.
         """
+        ...
+
+
+@runtime_checkable
+class TunableProbe(Probe, Protocol):
+    """A probe that chooses a setting, and can be told to keep a choice."""
+
+    def settled(self, facts: Mapping[str, Any]) -> Probe:
+        """The same probe with what a fit chose, as that fit's facts tell."""
         ...

@@ -21,11 +21,11 @@ from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
 from leveret.contracts import Encoder, Progress
-from leveret.home import home
+from leveret.home import cache_root
 from leveret.loading import load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.progress import Reporter
-from leveret.runner import Compute, Runner
+from leveret.runner import Compute, Runner, runners_of, vectors_of_batch
 from leveret.vectors import VectorFile
 
 HALF_PRECISION_ABOVE = 10e9  # bytes of float32 rows; above it rows are stored as float16
@@ -43,6 +43,7 @@ class Rows:
         seconds: Length of each row.
         bad: Clip id -> why it has no vector.
         silent: Ids of the clips that are digital silence.
+        mixed: Whether the rows are crops mixed with other clips.
     """
 
     clips: Sequence[Clip]
@@ -52,6 +53,7 @@ class Rows:
     seconds: NDArray[np.float64]
     bad: Mapping[str, str]
     silent: Sequence[str]
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,9 @@ class Job:
 
     def num_cached(self, runner: Runner) -> int:
         """Rows of this encoder that the cache seems to hold already."""
-        width = runner.loaded.encoder.embed_dim
-        dtype = row_dtype(self.plan.num_rows, width)
-        return rows_recorded(cache_root(), runner.identity(self.crop, self.clips), self.plan.num_rows, width, dtype)
+        dtype = row_dtype(self.plan.num_rows, runner.width)
+        identity = runner.identity(self.crop, self.clips)
+        return rows_recorded(cache_root(), identity, self.plan.num_rows, runner.width, dtype)
 
 
 def embed_job(
@@ -110,9 +112,9 @@ def embed_job(
     with ExitStack() as locks:
         stores: dict[int, Store] = {}
         # locks are taken in one order by everybody, so that two processes cannot wait for each other
-        for k in sorted(range(len(runners)), key=lambda k: runners[k].loaded.digest):
-            width = runners[k].loaded.encoder.embed_dim
-            identity, dtype = runners[k].identity(job.crop, job.clips), row_dtype(plan.num_rows, width)
+        for k in sorted(range(len(runners)), key=lambda k: (runners[k].loaded.digest, runners[k].layer or "")):
+            width, identity = runners[k].width, runners[k].identity(job.crop, job.clips)
+            dtype = row_dtype(plan.num_rows, width)
             opened = Store.open(cache_root(), identity, plan.num_rows, width, dtype, runners[k].fingerprint)
             stores[k] = locks.enter_context(opened)
             for first, stop in stores[k].damaged:
@@ -136,23 +138,18 @@ def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int 
     for number, span in enumerate([spans[0], *spans]):
         started = perf_counter()
         for batch in read_batches(job.plan, [span], rates, threads):
-            for runner in runners:
-                runner.vectors(batch.waves[runner.loaded.encoder.sample_rate])
+            vectors_of_batch(runners, batch)
         if number:  # the first pass warms up
             taken += perf_counter() - started
             audio += float(job.plan.seconds[slice(*span)].sum())
     return taken / audio
 
 
-def cache_root() -> Path:
-    """Where embeddings are kept."""
-    return home() / "embeddings"
-
-
 def embed(
     inputs: Sequence[str | Path],
     encoder: str | Encoder,
     *,
+    layer: str | None = None,
     window: float | None = None,
     hop: float | None = None,
     compute: Compute = Compute(),
@@ -164,6 +161,7 @@ def embed(
     Args:
         inputs: Files, folders (searched for audio), or glob patterns.
         encoder: A spec as `create_encoder` takes it, or an encoder.
+        layer: A key of the encoder's `layers`; None is its default embedding.
         window: Seconds of each vector's window; None is one vector a file: of the whole file up to 10 s, else the mean
             over its 10 s windows.
         hop: Seconds from window to window; None is `window`.
@@ -179,12 +177,12 @@ def embed(
         raise ValueError(f"window={window} s; expected {MIN_SECONDS} or more")
     if hop is not None and (window is None or not hop > 0):
         raise ValueError(f"hop={hop} s with window={window}; a hop is above 0 and goes with a window")
-    runner = Runner(load_encoder(encoder), compute)
+    (runner,) = runners_of([load_encoder(encoder)], compute, () if layer is None else (layer,))
     clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
     crop = CropRule(seconds=window or WHOLE_CLIP_SECONDS, whole_clip=window is None, hop=hop)
     job = Job.make("embed", clips, crop, compute.num_threads())
     (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
-    about = {"encoder": runner.loaded.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
+    about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
     X = rows.X.astype(np.float32)
     if window is not None:
         return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
@@ -211,7 +209,7 @@ def _fill(
     complete = np.logical_and.reduce([store.done for store in stores])
     if complete.all():
         return
-    batch_size = max(runner.batch_size for runner in runners)
+    batch_size = max(runner.network.batch_size for runner in runners)
     spans = plan.batches(batch_size, skip=complete)
     rates = sorted({runner.loaded.encoder.sample_rate for runner in runners})
     bad = dict(plan.bad)
@@ -221,22 +219,21 @@ def _fill(
             for row, reason in batch.bad.items():
                 bad[plan.clips[plan.clip[row]].id] = reason
             policy.check(bad, job.num_clips)
-            for runner, store in zip(runners, stores, strict=True):
-                if not store.done[batch.first : batch.first + batch.num_rows].all():
-                    _embed_batch(runner, store, plan, batch)
+            span = slice(batch.first, batch.first + batch.num_rows)
+            wanting = [k for k, store in enumerate(stores) if not store.done[span].all()]
+            vectors = vectors_of_batch([runners[k] for k in wanting], batch)
+            for k, found in zip(wanting, vectors, strict=True):
+                _write(runners[k], stores[k], plan, batch, found)
             advance(batch.num_rows)
 
 
-def _embed_batch(runner: Runner, store: Store, plan: RowPlan, batch: Batch) -> None:
-    vectors = runner.vectors(batch.waves[runner.loaded.encoder.sample_rate])
+def _write(runner: Runner, store: Store, plan: RowPlan, batch: Batch, vectors: NDArray[np.float32]) -> None:
     bad = dict(batch.bad)
     with np.errstate(over="ignore"):
         stored = vectors.astype(store.rows.dtype)  # float16 may overflow
     for k in np.flatnonzero(~np.isfinite(stored).all(axis=1)).tolist():
         clip = plan.clips[plan.clip[batch.first + k]]
-        bad.setdefault(
-            batch.first + k, f"{runner.loaded.name} gives a vector that is not finite for {str(clip.path)!r}"
-        )
+        bad.setdefault(batch.first + k, f"{runner.name} gives a vector that is not finite for {str(clip.path)!r}")
     for row in bad:
         stored[row - batch.first] = np.nan
     store.write(batch.first, stored, bad, batch.silent)
@@ -256,6 +253,7 @@ def _rows(plan: RowPlan, store: Store) -> Rows:
         seconds=plan.seconds[order],
         bad=bad,
         silent=_silent_clips(plan, store.silent),
+        mixed=plan.partner is not None,
     )
 
 

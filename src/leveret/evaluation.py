@@ -12,20 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from leveret.batches import BadFilePolicy, CropRule
-from leveret.clips import Clip, Fold, partitions, split_hash
+from leveret.batches import BadFilePolicy
 from leveret.content import code_digest
-from leveret.contracts import Encoder, Task
+from leveret.contracts import Encoder
+from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
 from leveret.loading import load_encoder, load_tasks
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
 from leveret.results import Scorecard, TaskResult
-from leveret.runner import Compute, Runner
+from leveret.runner import Compute, Runner, runners_of
 from leveret.runs import Run, RunWriter, task_keys
-from leveret.scoring import Vectors, score_task
+from leveret.scoring import score_task
 from leveret.vector_rows import rows_of_file, vector_identity
+from leveret.workload import Workload, dealt_out
 
 FLOOR = "melstats"
 
@@ -38,6 +39,9 @@ class EvaluateConfig:
         encoders: Encoder specs, or encoders.
         tasks: Task specs, such as `mini` or `manifest:PATH`.
         only: Names of tasks to keep; empty keeps all.
+        data: Where published datasets lie.
+        layers: Layers of the encoders, each read out with a result of its own; ("all",) is every layer, empty the
+            default.
         protocol: How rows are probed.
         crop: None leaves each task's own crop; "clip" takes the whole clip; a number is seconds.
         vectors: Vector files to score in place of encoders.
@@ -51,6 +55,8 @@ class EvaluateConfig:
     encoders: tuple[str | Encoder, ...] = ()
     tasks: tuple[str, ...] = ("mini",)
     only: tuple[str, ...] = ()
+    data: DataRoots = DataRoots()
+    layers: tuple[str, ...] = ()
     protocol: Protocol = Protocol()
     crop: float | str | None = None
     vectors: tuple[Path, ...] = ()
@@ -76,20 +82,6 @@ class Plan:
 
     rows: Sequence[Mapping[str, Any]]
     seconds: float
-
-
-@dataclass
-class _Work:
-    """One task with everything that is known of it before probing."""
-
-    task: Task
-    folds: Sequence[Fold]
-    split_hash: str
-    jobs: list[Job] = field(default_factory=list)
-
-    def clips(self) -> list[Clip]:
-        """Every clip once."""
-        return [clip for part in partitions(self.folds) for clip in part]
 
 
 @dataclass
@@ -119,13 +111,15 @@ class Evaluation:
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs
         # encoders first: a misspelt name must not wait until a suite has been made
         loaded = [load_encoder(spec, config.seed) for spec in ([FLOOR] if self.hidden_floor else []) + specs]
-        self.works = [_Work(task, task.folds(), "") for task in load_tasks(config.tasks, config.only, config.crop)]
-        for work in self.works:
-            config.protocol.probe(work.task)  # a head that does not exist is told before hours of embedding
-            if not config.protocol.reads_valid:
-                work.folds = [Fold(fold.train, (), fold.test) for fold in work.folds]
-            work.split_hash = split_hash(work.folds)
-        self.runners = [Runner(one, config.compute) for one in loaded]
+        tasks = load_tasks(config.tasks, config.only, config.crop, config.data)
+        for task in tasks:
+            config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
+        self.works = [Workload.make(task, config.protocol) for task in tasks]
+        self.runners = [
+            runner
+            for one in loaded
+            for runner in runners_of([one], config.compute, () if one.spec == FLOOR else config.layers)
+        ]
         if self.runners:
             self._read_headers()
 
@@ -139,7 +133,7 @@ class Evaluation:
         seconds = 0.0
         for work in self.works:
             for runner in self.runners:
-                width = runner.loaded.encoder.embed_dim
+                width = runner.width
                 num_rows = sum(job.plan.num_rows for job in work.jobs)
                 size = sum(
                     job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize
@@ -149,7 +143,7 @@ class Evaluation:
                 cached = sum(job.num_cached(runner) for job in work.jobs)
                 rows.append(
                     {
-                        "task": work.task.name, "encoder": runner.loaded.name, "windows": num_rows, "cached": cached,
+                        "task": work.task.name, "encoder": runner.name, "windows": num_rows, "cached": cached,
                         "bytes": size, "dtype": "float16" if half else "float32",
                     }
                 )  # fmt: skip
@@ -164,7 +158,7 @@ class Evaluation:
         log: list[str] = []
         reporter = _Logging(self.reporter, log)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        entrants = [_Entrant(runner.loaded.described(), runner=runner) for runner in self.runners]
+        entrants = [_Entrant(runner.described(), runner=runner) for runner in self.runners]
         entrants += [_Entrant(vector_identity(path), vectors=path) for path in self.config.vectors]
         shown = entrants[1:] if self.hidden_floor else entrants
         for entrant in shown:
@@ -191,7 +185,7 @@ class Evaluation:
                     entrant.writer.abandon()
             raise
 
-    def _run_task(self, work: _Work, key: str, entrants: Sequence["_Entrant"], reporter: Reporter) -> None:
+    def _run_task(self, work: Workload, key: str, entrants: Sequence["_Entrant"], reporter: Reporter) -> None:
         """Embed for all who have no result yet, then probe one by one; the floor first, since the others quote it."""
         known = [entrant.writer.finished().get(key) if entrant.writer else None for entrant in entrants]
         if all(result for entrant, result in zip(entrants, known, strict=True) if entrant.writer):
@@ -217,7 +211,7 @@ class Evaluation:
 
     def _score(
         self,
-        work: _Work,
+        work: Workload,
         key: str,
         entrant: "_Entrant",
         rows: Sequence[Rows],
@@ -229,7 +223,7 @@ class Evaluation:
         with reporter.stage(f"{task.name}: {entrant.about['name']} probe", 1, "") as advance:
             # nobody reads whether the hidden floor was under-fitted, and to find out takes three times its probe
             protocol = self.config.protocol if entrant.writer else replace(self.config.protocol, check_rates=False)
-            outcome = score_task(task, work.folds, _dealt_out(rows), protocol, device, shares(advance))
+            outcome = score_task(task, work.folds, dealt_out(rows), protocol, device, shares(advance))
         bad = {clip: reason for part in rows for clip, reason in part.bad.items()}
         result = TaskResult(
             task=task.name,
@@ -242,8 +236,8 @@ class Evaluation:
             floor=floor,
             skipped=bad,
             silent=sorted({clip for part in rows for clip in part.silent}),
-            clips=_counts(work.folds, bad),
-            coverage=_coverage(work.folds, bad),
+            clips=work.counts(bad),
+            coverage=work.coverage(bad),
             split_hash=work.split_hash,
             seconds=time.monotonic() - started,
             **outcome.values,
@@ -255,26 +249,20 @@ class Evaluation:
         return result
 
     def _read_headers(self) -> None:
-        """Clips of the same splits are embedded and cached together; tasks that share them share the rows."""
         threads = self.config.compute.num_threads()
-        known: dict[Any, Job] = {}
-        total = sum(len(part) for work in self.works for part in partitions(work.folds))
+        known: dict[object, Job] = {}
+        total = sum(work.num_clips() for work in self.works)
         with self.reporter.stage("reading headers", total, "clips") as advance:
             for work in self.works:
-                crop = CropRule(seconds=work.task.crop_seconds, whole_clip=work.task.whole_clip)
-                for part in partitions(work.folds):
-                    key = (crop, tuple((clip.path, clip.start, clip.end) for clip in part))
-                    if key not in known:
-                        known[key] = Job.make(f"{work.task.name}: embed", part, crop, threads)
-                    work.jobs.append(known[key])
-                    advance(len(part))
-                bad = {clip: reason for job in work.jobs for clip, reason in job.plan.bad.items()}
-                self.config.policy.check(bad, sum(job.num_clips for job in work.jobs))
+                work.plan(self.config.protocol, known, threads, advance)
+                self.config.policy.check(work.bad(), work.num_clips())
 
     def _identity(self, encoder: Mapping[str, Any]) -> dict[str, Any]:
         # the encoder stands beside; its objects are no JSON
-        settings = asdict(replace(self.config, encoders=(), vectors=(), output=Path()))
-        settings = {key: value for key, value in settings.items() if key not in ("encoders", "vectors", "output")}
+        # where the data lies is no part of what is measured; the splits tell which data it is
+        plain = replace(self.config, encoders=(), vectors=(), output=Path(), data=DataRoots())
+        left_out = ("encoders", "vectors", "output", "data")
+        settings = {key: value for key, value in asdict(plain).items() if key not in left_out}
         return {
             "encoder": dict(encoder),
             "settings": settings,
@@ -309,27 +297,6 @@ def evaluate(
     specs = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     named = replace(config.protocol, name=protocol)
     return Evaluation(replace(config, encoders=many, tasks=specs, protocol=named), reporter).run()
-
-
-def _dealt_out(parts: Sequence[Rows]) -> Vectors:
-    rows_of = {}
-    for rows in parts:
-        edges = np.searchsorted(rows.clip, np.arange(len(rows.clips) + 1))
-        for index, clip in enumerate(rows.clips):
-            rows_of[clip.id] = rows.X[edges[index] : edges[index + 1]]
-    return Vectors(rows_of, parts[0].X.shape[1])
-
-
-def _counts(folds: Sequence[Fold], bad: Mapping[str, str]) -> dict[str, int]:
-    return {
-        split: sum(clip.id not in bad for fold in folds for clip in getattr(fold, split))
-        for split in ("train", "valid", "test")
-    }
-
-
-def _coverage(folds: Sequence[Fold], bad: Mapping[str, str]) -> float:
-    test = [clip.id for fold in folds for clip in fold.test]
-    return sum(clip not in bad for clip in test) / len(test)
 
 
 class _Logging(Reporter):

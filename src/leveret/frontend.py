@@ -11,6 +11,7 @@ google-research/cola's: 60-7800 Hz, power, log(max(x, 1e-6)).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -18,11 +19,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRONTEND_VERSION = 2
+FRONTEND_VERSION = 3
 """Bumped by hand whenever the same wave gives other features; part of every cache key."""
 
 STD_FLOOR = 1e-5
-_FRAMES_AT_ONCE = 256  # a block of frames stays in the second-level cache from the window to the energy
+_FRAMES_AT_ONCE = 128  # on a CPU: a block of frames stays in the second-level cache from the window to the mels
+_FRAMES_AT_ONCE_ELSEWHERE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,11 @@ class LogMel(nn.Module):
         self.config = config
         with torch.device("cpu"):  # real numbers even where the encoder is built on the meta device
             filters = mel_filters(config).float()
-        # bins that no triangle reaches take no part in root and product
-        used = torch.nonzero(filters.any(1)).squeeze(1)
-        self.bins = slice(int(used[0]), int(used[-1]) + 1)
-        self.register_buffer("filters", filters[self.bins].contiguous(), persistent=False)
+            # bins that no triangle reaches take no part in root and product
+            self.bins = _reached(filters)
+            filters = filters[self.bins].contiguous()
+            self.bands = [(_reached(filters[:, mels]), mels) for mels in _thirds(config.num_mels)]
+        self.register_buffer("filters", filters, persistent=False)
 
     def num_frames(self, num_samples: int) -> int:
         """T for a wave of N samples: its end is padded, so one second is exactly 100 frames."""
@@ -117,35 +120,70 @@ class LogMel(nn.Module):
             wave: Mono audio at `config.sample_rate`, nominally in [-1, 1].
         """
         hop, width = self.config.hop_samples, self.config.window_samples
-        num_frames = self.num_frames(wave.shape[1])
+        B, N = wave.shape
+        num_frames = self.num_frames(N)
+        # All waves lie in one row, each with room for its last window, so that frame after frame is a view of it; the
+        # frames that reach from one wave into the next are dropped at the end.
+        per_wave = num_frames - 1 + -(-width // hop)
+        row = wave.new_empty(B, per_wave * hop)
+        row[:, :N] = wave
+        row[:, N:] = 0
+        frames = row.flatten().unfold(0, width, hop)
         dtype = torch.float32 if wave.device.type == "mps" else torch.float64  # mps has no float64
-        padded = F.pad(wave.to(dtype), (0, (num_frames - 1) * hop + width - wave.shape[1]))
-        frames = padded.unfold(1, width, hop).flatten(0, 1)  # (B * T, window)
         window = torch.hann_window(width, dtype=dtype, device=wave.device)
         if (torch.is_grad_enabled() and wave.requires_grad) or torch.compiler.is_compiling():
-            squares = _squares(F.pad(frames * window, (0, self.config.fft_samples - width)))[:, self.bins]
+            padded = F.pad(frames * window, (0, self.config.fft_samples - width))
+            squares = torch.view_as_real(torch.fft.rfft(padded)).square()[:, self.bins]
             energy = squares.sum(-1).clamp_min(1e-30).float()  # the root has no slope at zero
+            magnitude = energy.sqrt() if self.config.power == 1 else energy
+            mels = self._compressed(magnitude @ self.filters.float())
+            mels = F.pad(mels, (0, 0, 0, B * per_wave - len(frames)))
         else:
-            # rfft(n=...) pads at several times the cost of the transform, so the tail of this stays zero.
-            block = torch.zeros(_FRAMES_AT_ONCE, self.config.fft_samples, dtype=dtype, device=wave.device)
-            energy = torch.empty(len(frames), len(self.filters), device=wave.device)
-            for start in range(0, len(frames), _FRAMES_AT_ONCE):
-                some = slice(start, min(start + _FRAMES_AT_ONCE, len(frames)))
-                rows = block[: some.stop - start]
-                torch.mul(frames[some], window, out=rows[:, :width])
-                squares = _squares(rows)[:, self.bins]
-                # The sum of two slices is many times as fast as a sum over the short axis.
-                torch.add(squares[..., 0], squares[..., 1], out=energy[some])
-        return self._compress(energy).view(len(wave), 1, num_frames, self.config.num_mels)
+            mels = self._block_by_block(frames, window, B * per_wave)
+        return mels.view(B, 1, per_wave, -1)[:, :, :num_frames].contiguous()
 
-    def _compress(self, energy: Float[Tensor, "n bins"]) -> Float[Tensor, "n F"]:
-        mels = (energy.sqrt_() if self.config.power == 1 else energy) @ self.filters.float()
+    def _block_by_block(
+        self, frames: Float[Tensor, "n width"], window: Float[Tensor, "width"], num_rows: int
+    ) -> Float[Tensor, "{num_rows} F"]:
+        """Log-mels of each frame through scratch memory that stays in the cache; rows beyond the frames are not set."""
+        at_once = _FRAMES_AT_ONCE if frames.device.type == "cpu" else _FRAMES_AT_ONCE_ELSEWHERE
+        at_once, width = min(at_once, len(frames)), len(window)
+        block = window.new_empty(at_once, self.config.fft_samples)
+        block[:, width:] = 0  # and stays so: rfft(n=...) pads at several times the cost of the transform
+        squares = frames.new_empty(at_once, len(self.filters), 2)
+        energy = frames.new_empty(at_once, len(self.filters))
+        mels = frames.new_empty(num_rows, self.config.num_mels)
+        bands = [(bins, columns, self.filters[bins, columns].contiguous()) for bins, columns in self.bands]
+        for some, found in zip(frames.split(at_once), mels.split(at_once), strict=False):
+            if len(some) < len(block):
+                block, squares, energy, found = (part[: len(some)] for part in (block, squares, energy, found))
+            # each cast is a copy of its own: an operation that casts on its way makes one too, somewhere cold
+            block[:, :width].copy_(some).mul_(window)
+            squares.copy_(torch.view_as_real(torch.fft.rfft(block))[:, self.bins]).square_()
+            # the sum of two slices is many times as fast as a sum over the short axis
+            torch.add(squares[..., 0], squares[..., 1], out=energy)
+            if self.config.power == 1:
+                energy.sqrt_()
+            for bins, columns, filters in bands:
+                found[:, columns] = energy[:, bins] @ filters
+            self._compressed(found)
+        return mels
+
+    def _compressed(self, mels: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
+        """In place."""
         return mels.mul_(1e4).log1p_() if self.config.compression == "log1p" else mels.clamp_min_(1e-6).log_()
 
 
-def _squares(frames: Float[Tensor, "n fft"]) -> Float[Tensor, "n bins 2"]:
-    """Squared real and imaginary parts of the transform."""
-    return torch.view_as_real(torch.fft.rfft(frames)).square_()
+def _reached(filters: Float[Tensor, "bins F"]) -> slice:
+    """From the first to the last bin that one of the triangles reaches."""
+    used = torch.nonzero(filters.any(1)).squeeze(1)
+    return slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 0)
+
+
+def _thirds(num_mels: int) -> list[slice]:
+    """Three runs of mels: low mels look at few bins, so a product a run takes a third of one over all bins."""
+    edges = [num_mels * part // 3 for part in range(4)]
+    return [slice(first, stop) for first, stop in pairwise(edges) if first < stop]
 
 
 def standardise(features: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:

@@ -6,9 +6,6 @@ Departures: bfloat16 changes an embedding by some 6e-3 of its length; all else s
 """
 
 import copy
-import os
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 
 from leveret.contracts import Encoder
 from leveret.frontend import LogMel
+from leveret.machine import cxx_compiler, has_cxx_compiler
 
 CALLS_BEFORE_COMPILING = 20
 """A shape after the first is compiled once it has come this often: a rest batch never pays for itself."""
@@ -70,8 +68,10 @@ class _Compiled:
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
-        # Frozen weights are packed once into oneDNN's own layout, not in every call.
-        self.compiled = torch.compile(function, dynamic=False, options={"freezing": True})
+        from torch._inductor import config  # half a second that only those who compile should pay
+
+        self.config = config
+        self.compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False)
         self.calls: Counter[tuple[object, ...]] = Counter()
         self.shapes: set[tuple[object, ...]] = set()
 
@@ -85,7 +85,12 @@ class _Compiled:
             often = not self.shapes or self.calls[key] > CALLS_BEFORE_COMPILING
             if often and len(self.shapes) < MAX_COMPILED_SHAPES:
                 self.shapes.add(key)
-            return (self.compiled if key in self.shapes else self.function)(*plain)
+            if key not in self.shapes:
+                return self.function(*plain)
+            # Frozen weights are packed once into oneDNN's own layout, not in every call. As an option of torch.compile
+            # it comes too late: whether weights are constants is settled before inductor sees the graph.
+            with self.config.patch(freezing=True):
+                return self.compiled(*plain)
 
 
 def _compile(encoder: Encoder) -> None:
@@ -95,10 +100,8 @@ def _compile(encoder: Encoder) -> None:
 
 
 def _require_compiler() -> None:
-    default = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    compiler = os.environ.get("CXX", default)
-    if shutil.which(compiler) is None:
+    if not has_cxx_compiler():
         raise ValueError(
-            f"compile=True needs a C++ compiler, and there is no {compiler!r} on the path - "
+            f"compile=True needs a C++ compiler, and there is no {cxx_compiler()!r} on the path - "
             "install one (g++ or clang++), name it in CXX, or leave compile off"
         )

@@ -9,7 +9,7 @@ Departures: both are leveret's; the paper draws a new random crop at each step.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, cast
 
 from leveret.contracts import Probe, Task
@@ -62,8 +62,18 @@ class Protocol:
         if self.name == "quick":
             return cast(Probe, look_up("probes", "logistic"))
         head = look_up("probes", task.head)
-        steps = self.steps or task.steps
-        return cast(Probe, replace(head, batch=task.batch, steps=steps, seeds=self.seeds, check_rates=self.check_rates))
+        wanted = {
+            "batch": task.batch,
+            "steps": self.steps or task.steps,
+            "seeds": self.seeds,
+            "check_rates": self.check_rates,
+        }
+        known = {field.name for field in fields(head)}
+        return cast(Probe, replace(head, **{key: value for key, value in wanted.items() if key in known}))
+
+    def mixed_passes(self, task: Task) -> int:
+        """Mixed crops a clip that the head trains on; `quick` takes the plain windows."""
+        return 0 if self.name == "quick" else task.mixed_passes
 
     def described(self) -> dict[str, Any]:
         """For scorecards."""

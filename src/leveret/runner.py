@@ -1,9 +1,9 @@
-"""An encoder made ready to embed, on a device, in a dtype, with everything that its rows depend on.
+"""Encoders made ready to embed, on a device, in a dtype, with everything that their rows depend on.
 
 Shapes: B batch, N samples, D embedding.
 """
 
-import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal
@@ -15,10 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leveret.audio import AUDIO_VERSION
-from leveret.batches import CropRule
+from leveret.augment import mix
+from leveret.batches import Batch, CropRule
 from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder, fingerprint
+from leveret.machine import num_cores
+from leveret.registry import unknown_name
 
 ROWS_VERSION = 1
 """Bumped by hand whenever the same clip and crop rule give other windows; part of every cache key."""
@@ -61,11 +64,11 @@ class Compute:
 
     def num_threads(self) -> int:
         """Threads for decoding."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or num_cores()
 
 
-class Runner:
-    """An encoder ready to embed: folded, on its device, with its fingerprint."""
+class Network:
+    """An encoder ready to embed: folded, on its device; several runners may read their layers out of one pass."""
 
     def __init__(self, loaded: LoadedEncoder, compute: Compute) -> None:
         if not loaded.encoder.convertible and (compute.compile or compute.dtype != "float32"):
@@ -74,39 +77,86 @@ class Runner:
                 f"dtype={compute.dtype} and compile={compute.compile} are for leveret's own; leave them out"
             )
         self.loaded = loaded
-        self.compute = compute
         self.device = compute.torch_device()
         self.batch_size = compute.batch_size or DEFAULT_BATCH_SIZE
-        self.fingerprint = fingerprint(loaded.encoder.to(self.device), self.device)
-        self.encoder = loaded.encoder
+        self.encoder = loaded.encoder.to(self.device)
         if loaded.encoder.convertible:
             dtype = getattr(torch, compute.dtype)
             self.encoder = for_inference(loaded.encoder, dtype=dtype, compile=compute.compile)
 
-    def vectors(self, waves: Float[Tensor, "B N"]) -> Float[ndarray, "B D"]:
-        """Embed; on running out of memory the batch is halved, down to one."""
-        missing = self.loaded.encoder.min_samples - waves.shape[1]
-        if missing > 0:
-            waves = F.pad(waves, (0, missing))
-        done: list[Tensor] = []
+    def vectors(self, batch: Batch, layers: Sequence[str | None]) -> list[Float[ndarray, "B _"]]:
+        """Embed a batch, a result a layer; on running out of memory the batch is halved, down to one.
+
+        Args:
+            layers: Keys of the encoder's layers, or None for its default.
+        """
+        rate = self.loaded.encoder.sample_rate
+        waves, partners = self._long_enough(batch.waves[rate]), None
+        if batch.partners:
+            partners = self._long_enough(batch.partners[rate])
+        done: list[list[Tensor]] = [[] for _ in layers]
         at = 0
         while at < len(waves):
-            part = waves[at : at + self.batch_size].to(self.device)
+            part = slice(at, at + self.batch_size)
             try:
                 with torch.inference_mode():
-                    done.append(self.encoder(part).float().cpu())
+                    features = self.encoder.frontend(waves[part].to(self.device))
+                    if partners is not None:
+                        assert batch.share is not None, batch
+                        others = self.encoder.frontend(partners[part].to(self.device))
+                        features = mix(features, others, batch.share[part])
+                    found = [vectors.float().cpu() for vectors in self._embed(features, layers)]
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
                 self.batch_size = max(1, self.batch_size // 2)
                 continue
-            at += len(part)
-        return torch.cat(done).numpy()
+            for vectors, new in zip(done, found, strict=True):
+                vectors.append(new)
+            at += len(found[0])
+        return [torch.cat(vectors).numpy() for vectors in done]
+
+    def _embed(self, features: Tensor, layers: Sequence[str | None]) -> list[Tensor]:
+        if len(layers) == 1:
+            return [self.encoder.embed(features, layers[0])]
+        default = list(self.encoder.layers)[-1]
+        names = [layer or default for layer in layers]
+        by_name = self.encoder.embed_layers(features, list(dict.fromkeys(names)))
+        return [by_name[name] for name in names]
+
+    def _long_enough(self, waves: Float[Tensor, "B N"]) -> Float[Tensor, "B n"]:
+        return F.pad(waves, (0, max(0, self.loaded.encoder.min_samples - waves.shape[1])))
+
+
+class Runner:
+    """One layer of a network, with its fingerprint: what a cache store and a result belong to.
+
+    Attributes:
+        layer: A key of the encoder's layers; None is its default embedding.
+        name: The encoder's, and the layer's where one is named.
+        width: D.
+    """
+
+    def __init__(self, network: Network, compute: Compute, layer: str | None = None) -> None:
+        encoder = network.loaded.encoder
+        if layer is not None and layer not in encoder.layers:
+            raise unknown_name("layer", layer, encoder.layers)
+        self.network, self.loaded, self.compute, self.layer = network, network.loaded, compute, layer
+        self.name = self.loaded.name if layer is None else f"{self.loaded.name}/{layer}"
+        self.width = encoder.embed_dim if layer is None else encoder.layers[layer]
+        self.fingerprint = fingerprint(encoder, network.device, layer)
+
+    def described(self) -> dict[str, Any]:
+        """For scorecards and cache identities."""
+        about = self.loaded.described()
+        return (
+            about if self.layer is None else about | {"name": self.name, "layer": self.layer, "embed_dim": self.width}
+        )
 
     def identity(self, crop: CropRule, clips: str) -> dict[str, Any]:
         """Everything that the rows depend on."""
         return {
-            "encoder": {key: value for key, value in self.loaded.described().items() if key not in ("spec", "name")},
+            "encoder": {key: value for key, value in self.described().items() if key not in ("spec", "name")},
             # a foreign encoder may keep its weights where no digest sees them
             "behaviour": sha256(self.fingerprint.tobytes()).hexdigest() if self.loaded.foreign else "",
             "dtype": self.compute.dtype,
@@ -114,3 +164,30 @@ class Runner:
             "clips": clips,
             "versions": {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "rows": ROWS_VERSION},
         }
+
+
+def runners_of(encoders: Sequence[LoadedEncoder], compute: Compute, layers: Sequence[str] = ()) -> list[Runner]:
+    """A runner an encoder, or an encoder and layer.
+
+    Args:
+        layers: Names of layers, or "all"; empty reads each encoder's default embedding.
+
+    Raises:
+        UnknownNameError: An encoder has no such layer.
+    """
+    found = []
+    for loaded in encoders:
+        network = Network(loaded, compute)
+        names = list(loaded.encoder.layers) if list(layers) == ["all"] else layers
+        found += [Runner(network, compute, layer) for layer in names or (None,)]
+    return found
+
+
+def vectors_of_batch(runners: Sequence[Runner], batch: Batch) -> list[Float[ndarray, "B _"]]:
+    """The vectors of each runner; those of one network come out of one pass."""
+    found: dict[int, Float[ndarray, "B _"]] = {}
+    for network in dict.fromkeys(runner.network for runner in runners):
+        own = [k for k, runner in enumerate(runners) if runner.network is network]
+        vectors = network.vectors(batch, [runners[k].layer for k in own])
+        found |= dict(zip(own, vectors, strict=True))
+    return [found[k] for k in range(len(runners))]

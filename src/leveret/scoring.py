@@ -5,7 +5,7 @@ Shapes: S seeds, R rows, M clips, K classes, D embedding.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Progress, Table, Task
+from leveret.contracts import Probe, Progress, Table, Task, TunableProbe
 from leveret.metrics import (
     METRICS,
     average_precisions,
@@ -36,18 +36,20 @@ class Vectors:
     Attributes:
         rows_of: Clip id -> its rows (n, D).
         width: D.
+        mixed_of: Clip id -> rows of its crops that were mixed with other clips; empty where the task mixes nothing.
     """
 
     rows_of: Mapping[str, NDArray[Any]]
     width: int
+    mixed_of: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    def has(self, clip: Clip) -> bool:
-        """Whether the clip has vectors."""
-        return clip.id in self.rows_of
+    def of(self, split: str) -> Mapping[str, NDArray[Any]]:
+        """Clip id -> rows as a split takes them: `train` learns from mixed crops where there are any."""
+        return self.mixed_of if split == "train" and self.mixed_of else self.rows_of
 
-    def matrix(self, clips: Sequence[Clip]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def matrix(self, clips: Sequence[Clip], split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """All rows of the clips (R, D), and the number of rows of each."""
-        blocks = [self.rows_of[clip.id] for clip in clips]
+        blocks = [self.of(split)[clip.id] for clip in clips]
         counts = np.array([len(block) for block in blocks])
         return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32), counts
 
@@ -75,14 +77,20 @@ def score_task(
 ) -> Outcome:
     """Train the protocol's probe on each fold and score its test clips; clips without vectors are left out.
 
+    Where the task tunes on its first fold, the metrics also hold `nested_choice`: the score with the setting chosen
+    anew for each fold on one of its own training folds, which no test clip has a say in.
+
     Raises:
         ValueError: A split has no clip with vectors.
     """
     fold_scores: list[dict[int, float]] = []  # a fold: seed -> score
-    train_scores, facts, parts, majorities = [], [], [], []
+    train_scores, facts, parts, majorities, nested = [], [], [], [], []
+    probe = free_probe = protocol.probe(task)
+    tuned = task.tuned_on_first_fold and len(folds) > 1 and isinstance(probe, TunableProbe)
     for number, fold in enumerate(folds):
         train, valid, test = (
-            [clip for clip in part if vectors.has(clip)] for part in (fold.train, fold.valid, fold.test)
+            [clip for clip in getattr(fold, split) if clip.id in vectors.of(split)]
+            for split in ("train", "valid", "test")
         )
         for name, clips in (("train", train), ("test", test)):
             if not clips:
@@ -92,7 +100,9 @@ def score_task(
             if progress:
                 progress((number + part) / len(folds))
 
-        scored = _fit_and_score(task, vectors, protocol, device, train, valid, test, share)
+        fit = _Fit(task, vectors, protocol, device, share)
+        held = test if tuned and number == 0 else valid if protocol.reads_valid else []
+        scored = fit(probe, train, held, test)
         parts.append(_predictions(task, test, [slot_scores[0] for slot_scores in scored.test]))
         targets = parts[-1].targets()
         fold_scores.append(
@@ -105,6 +115,15 @@ def score_task(
         train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
         majorities.append(majority_score(task.metric, on_train.targets(), targets, _num_classes(task)))
         facts.append(scored.facts)
+        if tuned:
+            assert isinstance(free_probe, TunableProbe), free_probe
+            if number == 0:
+                probe = free_probe.settled(scored.facts)
+            inner = {clip.id for clip in folds[(number + 1) % len(folds)].test}
+            rest, inner_test = _divided(train, inner)
+            choice = fit(free_probe, rest, inner_test, inner_test)
+            chosen = fit(free_probe.settled(choice.facts), train, [], test)
+            nested.append(METRICS[task.metric](_for_metric(task, [slot[0] for slot in chosen.test]), targets))
     predictions = _concatenated(parts)
     targets, groups = predictions.targets(), np.array(predictions.group)
     interval = cluster_bootstrap(task.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED)
@@ -115,7 +134,7 @@ def score_task(
         "interval": (interval.low, interval.high),
         "interval_groups": interval.num_groups,
         "interval_wide": interval.wide,
-        "metrics": _metrics(task, predictions),
+        "metrics": _metrics(task, predictions) | ({"nested_choice": float(np.mean(nested))} if nested else {}),
         "per_class": per_class,
         "chance": chance_score(task.metric, targets, _num_classes(task)),
         "majority": float(np.mean(majorities)),
@@ -123,7 +142,7 @@ def score_task(
         "seeds": {str(seed): score for seed, score in by_seed.items()},
         "folds": [float(np.mean(list(fold.values()))) for fold in fold_scores] if len(folds) > 1 else [],
         "probe": {
-            **probe_settings(protocol.probe(task)),
+            **probe_settings(free_probe),
             **(facts[0] if len(facts) == 1 else {"folds": facts}),
         },
         "unscored_classes": [name for name, value in per_class.items() if value is None],
@@ -139,43 +158,50 @@ class _Scored:
     facts: Mapping[str, Any]
 
 
-def _fit_and_score(
-    task: Task,
-    vectors: Vectors,
-    protocol: Protocol,
-    device: torch.device,
-    train: Sequence[Clip],
-    valid: Sequence[Clip],
-    test: Sequence[Clip],
-    progress: Progress,
-) -> _Scored:
-    """Slots are trained one by one: their losses are summed, so no gradient of one reaches the head of another."""
-    X_train, counts_train = vectors.matrix(train)
-    X_test, counts_test = vectors.matrix(test)
-    on_device = torch.from_numpy(X_train).to(device)
-    scores_train: list[NDArray[np.float32]] = []
-    scores_test: list[NDArray[np.float32]] = []
-    facts: dict[str, Mapping[str, Any]] = {}
-    for number, (slot, labels) in enumerate(task.slots):
+@dataclass(frozen=True)
+class _Fit:
+    """One probe, fitted and scored; slots one by one: no gradient of one reaches the head of another."""
 
-        def share(part: float, number: int = number) -> None:
-            progress((number + part) / len(task.slots))
+    task: Task
+    vectors: Vectors
+    protocol: Protocol
+    device: torch.device
+    progress: Progress
 
-        table = _table(task, number, on_device, counts_train, train)
-        held = None
-        if protocol.reads_valid and valid:
-            X_valid, counts_valid = vectors.matrix(valid)
-            held = _table(task, number, torch.from_numpy(X_valid).to(device), counts_valid, valid)
-        fitted = protocol.probe(task).fit(table, held, share)
-        for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
-            rows = fitted.scores(torch.from_numpy(X).to(device)).float()
-            if protocol.average == "probabilities":
-                rows = rows.sigmoid() if task.kind == "multi" else rows.softmax(-1)
-            found.append(_mean_per_clip(rows.cpu().numpy(), counts))
-        facts[slot] = fitted.facts
-        assert scores_test[-1].shape[2] == len(labels), (scores_test[-1].shape, len(labels))
-    seeds = protocol.seeds[: len(scores_test[0])]
-    return _Scored(seeds, scores_train, scores_test, facts[""] if task.kind != "slots" else {"slots": facts})
+    def __call__(self, probe: Probe, train: Sequence[Clip], held: Sequence[Clip], test: Sequence[Clip]) -> _Scored:
+        """Scores of train and test clips; `held` may only choose settings."""
+        task = self.task
+        X_train, counts_train = self._rows(train, "train")
+        X_test, counts_test = self._rows(test, "test")
+        scores_train: list[NDArray[np.float32]] = []
+        scores_test: list[NDArray[np.float32]] = []
+        facts: dict[str, Mapping[str, Any]] = {}
+        for number, (slot, labels) in enumerate(task.slots):
+
+            def share(part: float, number: int = number) -> None:
+                self.progress((number + part) / len(task.slots))
+
+            table = _table(task, number, X_train, counts_train, train)
+            valid = _table(task, number, *self._rows(held, "valid"), held) if held else None
+            fitted = probe.fit(table, valid, share)
+            for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
+                rows = fitted.scores(X).float()
+                if self.protocol.average == "probabilities":
+                    rows = rows.sigmoid() if task.kind == "multi" else rows.softmax(-1)
+                found.append(_mean_per_clip(rows.cpu().numpy(), counts))
+            facts[slot] = fitted.facts
+            assert scores_test[-1].shape[2] == len(labels), (scores_test[-1].shape, len(labels))
+        seeds = self.protocol.seeds[: len(scores_test[0])]
+        return _Scored(seeds, scores_train, scores_test, facts[""] if task.kind != "slots" else {"slots": facts})
+
+    def _rows(self, clips: Sequence[Clip], split: str) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        X, counts = self.vectors.matrix(clips, split)
+        return torch.from_numpy(X).to(self.device), counts
+
+
+def _divided(clips: Sequence[Clip], ids: set[str]) -> tuple[list[Clip], list[Clip]]:
+    """The clips without these ids, and those with them."""
+    return [clip for clip in clips if clip.id not in ids], [clip for clip in clips if clip.id in ids]
 
 
 def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:

@@ -55,7 +55,10 @@ def _entries(room: str) -> list[dict[str, object]]:
     if room == "encoders":
         return [_encoder(name) for name in entries(room)]
     colon = ":" if room == "adapters" else ""  # what follows it is the first word of what they are
-    return [{"name": f"{name}{colon}", "what": _first_line(entry)} for name, entry in entries(room).items()]
+    return [
+        {"name": f"{name}{colon}", "what": getattr(entry, "title", None) or _first_line(entry)}
+        for name, entry in entries(room).items()
+    ]
 
 
 def _encoder(name: str) -> dict[str, object]:

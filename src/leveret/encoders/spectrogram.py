@@ -8,7 +8,7 @@ pooled vector.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from leveret.registry import unknown_name
 class SpectrogramEncoder(Encoder):
     """An encoder that is a network over standardised log-mels and the mean of its last maps.
 
-    A file of the room supplies `maps`; a network with a pooling of its own overrides `network` as well.
+    A file of the room supplies `maps`; a network with a pooling of its own overrides `pooled` as well.
 
     Args:
         layers: Name -> width of each layer in `maps`, the last one the default.
@@ -51,8 +51,12 @@ class SpectrogramEncoder(Encoder):
         return standardise(features).to(dtype)
 
     def network(self, x: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B {self.embed_dim}"]:
-        """The default embedding of what is standardised already: the mean of the last maps over time and frequency."""
-        return torch.cat([stream.mean((2, 3)) for stream in self.maps(x)[self.default_layer]], 1)
+        """The default embedding of what is standardised already."""
+        return self.pooled(self.maps(x), self.default_layer)
+
+    def pooled(self, maps: dict[str, tuple[Tensor, ...]], layer: str) -> Float[Tensor, "B D"]:
+        """One vector an example: the mean of the layer's maps over time and frequency."""
+        return torch.cat([stream.mean((2, 3)) for stream in maps[layer]], 1)
 
     def hidden(self, features: Float[Tensor, "B 1 T F"]) -> dict[str, Float[Tensor, "B _ _"]]:
         """Every layer over time, (B, T', width): the mean over frequency, all streams at the last one's frame rate."""
@@ -67,9 +71,17 @@ class SpectrogramEncoder(Encoder):
         """
         if layer is None or layer == self.default_layer:
             return self.network(self.prepare(features)).float()
-        if layer not in self.layers:
-            raise unknown_name("layer", layer, self.layers)
-        return self.hidden(features)[layer].mean(1).float()
+        return self.embed_layers(features, (layer,))[layer]
+
+    def embed_layers(
+        self, features: Float[Tensor, "B 1 T F"], layers: Sequence[str]
+    ) -> dict[str, Float[Tensor, "B _"]]:
+        """A float32 vector an example and layer, all in one pass."""
+        for layer in layers:
+            if layer not in self.layers:
+                raise unknown_name("layer", layer, self.layers)
+        maps = self.maps(self.prepare(features))
+        return {layer: self.pooled(maps, layer).float() for layer in layers}
 
 
 def _over_time(streams: tuple[Float[Tensor, "B _ _ _"], ...]) -> Float[Tensor, "B T D"]:

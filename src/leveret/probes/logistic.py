@@ -25,6 +25,7 @@ from leveret.metrics import paired_comparison
 from leveret.probes import lbfgs
 from leveret.probes.holdout import clip_means, hold_out, score
 from leveret.probes.linear import LinearReadout
+from leveret.probes.scaling import standardisation, standardised
 
 USUAL_C = 0.1
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
@@ -34,7 +35,6 @@ PATIENCE = 2
 _CHOICE_TOLERANCE = 1e-4  # share of the objective still to be gained: enough to rank values of C
 _FINAL_TOLERANCE = 1e-7
 _GRAM_ROUNDING = 1e-6
-_CONSTANT = 1e-6  # a feature whose deviation is below this share of its size is rounding, and is left out
 _ROWS_AT_ONCE = 8_192
 _RESAMPLES = 200
 
@@ -148,8 +148,8 @@ class _Problem:
         self.row_weights = 1 / count[table.rows].float()
         self.total_weight = float(table.num_clips)
         self.num_classes, self.multilabel = table.num_classes, table.multilabel
-        self.mean, self.scale = _standardisation(table.X, self.row_weights)
-        self.X = torch.cat([(block.float() - self.mean) * self.scale for block in table.X.split(_ROWS_AT_ONCE)])
+        self.mean, self.scale = standardisation(table.X, self.row_weights)
+        self.X = standardised(table.X, self.mean, self.scale)
         self.gram = self.X.new_zeros(self.X.shape[1], self.X.shape[1])
         for block, weights in zip(self.X.split(_ROWS_AT_ONCE), self.row_weights.split(_ROWS_AT_ONCE), strict=True):
             self.gram.addmm_(block.T * (weights / self.total_weight), block)
@@ -241,35 +241,6 @@ class _Problem:
         weight[self.classes] = parameters[:, :-1] * self.scale
         bias[self.classes] = parameters[:, -1]
         return LinearReadout(weight.unsqueeze(0), bias.unsqueeze(0), facts, centre=self.mean)
-
-
-def _standardisation(
-    X: Float[Tensor, "R D"], row_weights: Float[Tensor, "R"]
-) -> tuple[Float[Tensor, "D"], Float[Tensor, "D"]]:
-    """Weighted mean and one over the weighted deviation, accumulated in float64; 0 for a constant feature.
-
-    Raises:
-        ValueError: A vector is not finite.
-    """
-    total = row_weights.double().sum()
-    mean = X.new_zeros(X.shape[1], dtype=torch.float64)
-    variance = torch.zeros_like(mean)
-    parts = list(zip(X.split(_ROWS_AT_ONCE), row_weights.split(_ROWS_AT_ONCE), strict=True))
-    for block, weights in parts:
-        mean += weights.double() @ block.double()
-    mean /= total
-    if not mean.isfinite().all():
-        row = int(torch.nonzero(~X.isfinite().all(1))[0, 0])
-        raise ValueError(
-            f"training row {row} holds a value that is not finite - finite vectors were expected; look for silent or "
-            "broken audio, or an encoder that overflows in half precision"
-        )
-    for block, weights in parts:
-        variance += weights.double() @ (block.double() - mean).square()
-    deviation = (variance / total).sqrt()
-    constant = deviation <= _CONSTANT * mean.abs()
-    scale = torch.where(constant, 0.0, 1 / deviation)
-    return mean.float(), scale.float()
 
 
 PROBES = {"logistic": LogisticProbe()}

@@ -1,0 +1,1 @@
+"""Tasks written in the layout of other suites: HEAR's folders, X-ARES's tars."""

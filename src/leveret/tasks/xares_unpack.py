@@ -1,0 +1,146 @@
+"""A tar of audio and JSON files is unpacked once into leveret's home, by its content, whole or not at all.
+
+Source: the WebDataset convention that X-ARES reads: neighbours with one name up to the first dot are one sample.
+Names inside a tar are never used as file names: what is written is called by its number.
+"""
+
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from shutil import copyfileobj, rmtree
+from typing import Any
+
+from filelock import FileLock
+
+from leveret.home import home, require_space
+from leveret.tasks.suite_settings import SuiteError, say
+
+FOLDER = "xares-tars"
+AUDIO = ("flac", "mp3", "wav", "m4a", "ogg", "opus", "wma", "sox")
+"""What X-ARES takes for audio, and opus."""
+INDEX = "index.json"
+LARGEST_JSON = 1 << 20
+"""Bytes; what describes one clip is never so long."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a tar.
+
+    Attributes:
+        key: Its name in the tar.
+        file: Its audio, in the folder of the unpacked tar.
+        about: What its JSON file says, an object or a bare value.
+    """
+
+    key: str
+    file: str
+    about: Any
+
+
+def unpack(tars: Mapping[Path, str]) -> dict[Path, tuple[Path, list[Sample]]]:
+    """Each tar's folder and samples; what is not unpacked yet is, after a line that says where.
+
+    Args:
+        tars: Path -> sha256 of its bytes.
+
+    Raises:
+        SuiteError: A tar is damaged, or holds what no tar of clips does.
+        OSError: The disk has no room.
+    """
+    root = home() / FOLDER
+    folders = {path: root / digest[:32] for path, digest in tars.items()}
+    missing = [path for path, folder in folders.items() if not (folder / INDEX).is_file()]
+    if missing:
+        root.mkdir(parents=True, exist_ok=True)
+        num_bytes = sum(path.stat().st_size for path in missing)
+        say(f"unpacking {len(missing)} tars ({num_bytes / 1e6:.1f} MB) into {str(root)!r}, once")
+        require_space(root, num_bytes, "unpacking the tars")
+    for path in missing:
+        _unpack(path, folders[path])
+    return {path: (folder, _samples(folder)) for path, folder in folders.items()}
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    # the lock's file stays: whoever waits for it would hold the lock of a file that is gone
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / INDEX).is_file():
+            return  # another process was faster
+        partial = folder.with_suffix(".partial")
+        rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        samples = _write_members(path, partial)
+        text = json.dumps([asdict(sample) for sample in samples])
+        (partial / INDEX).write_text(text, encoding="utf-8")
+        rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+
+def _write_members(path: Path, folder: Path) -> list[Sample]:
+    """The samples of a tar, their audio written into the folder; a sample is a run of members with one key."""
+    found: list[dict[str, Any]] = []
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                where = f"{str(path)!r}: member {member.name!r}"
+                _check_member(where, member)
+                key, suffix = _split_name(member.name)
+                part = "about" if suffix == "json" else "file"
+                if member.isdir() or (part == "file" and suffix not in AUDIO):
+                    continue
+                if not found or found[-1]["key"] != key:
+                    found.append({"key": key})
+                if part in found[-1]:
+                    raise SuiteError(f"{where} is the second {suffix} of one sample; a sample has one audio, one json")
+                content = tar.extractfile(member)
+                assert content is not None, where
+                if part == "about":
+                    found[-1][part] = _read_json(where, member, content.read(LARGEST_JSON + 1))
+                    continue
+                found[-1][part] = f"{len(found):06d}.{suffix}"
+                require_space(folder, member.size, where)
+                with (folder / found[-1][part]).open("wb") as file:
+                    copyfileobj(content, file, 1 << 20)
+    except (tarfile.TarError, EOFError) as error:
+        raise SuiteError(f"{str(path)!r} is no whole tar ({error}); download it again") from error
+    if not found:
+        raise SuiteError(f"{str(path)!r} holds no clips; expected KEY.json with KEY.wav, flac, mp3, ogg, ... each")
+    for part, lacks in (("about", "json file"), ("file", "audio file")):
+        lonely = [sample["key"] for sample in found if part not in sample]
+        if lonely:
+            raise SuiteError(
+                f"{str(path)!r}: {len(lonely)} samples have no {lacks} beside them, the first is {lonely[0]!r}; "
+                "make the tar again"
+            )
+    return [Sample(**sample) for sample in found]
+
+
+def _check_member(where: str, member: tarfile.TarInfo) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise SuiteError(f"{where} points out of the tar; nobody makes such a tar in good faith, so it is not read")
+    if not member.isreg() and not member.isdir():
+        raise SuiteError(f"{where} is a link or a device; expected audio and json files alone, so make the tar again")
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Folder and name up to its first dot, and what follows that, in lower case."""
+    path = PurePosixPath(name)
+    stem, _, suffix = path.name.partition(".")
+    return (path.parent / stem).as_posix(), suffix.lower()
+
+
+def _read_json(where: str, member: tarfile.TarInfo, content: bytes) -> Any:
+    if len(content) > LARGEST_JSON:
+        raise SuiteError(f"{where} has {member.size} bytes; expected a few that describe one clip")
+    try:
+        return json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SuiteError(f"{where} is not JSON ({error}); make the tar again") from error
+
+
+def _samples(folder: Path) -> list[Sample]:
+    rows: Sequence[Mapping[str, Any]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return [Sample(row["key"], row["file"], row["about"]) for row in rows]
