@@ -311,7 +311,7 @@ def commands_in_the_documentation():
         path.read_text(encoding="utf-8") for path in (root / "README.md", root / "Makefile", *root.glob("docs/*.md"))
     ]
     lines = [line.strip() for text in texts for line in text.splitlines()]
-    found = [re.search(r"(?:^|\| |/)leveret ([a-z]+ [^`#]*)", line) for line in lines]
+    found = [re.search(r"(?:^|\| |/)leveret ([a-z]+ (?:[^`#]|(?<=\S)#)*)", line) for line in lines]
     return sorted({match[1].strip() for match in found if match and match[1].split()[0] in cli.COMMANDS})
 
 

@@ -25,7 +25,13 @@ PROBE = Path(__file__).with_name("import_probe.py")
 IMPORT_SECONDS = 60.0
 """An import that takes longer hangs."""
 
-MODULES = {"scikit-learn": "sklearn", "dm-haiku": "haiku", "pyyaml": "yaml", "protobuf": "google.protobuf"}
+MODULES = {
+    "scikit-learn": "sklearn",
+    "dm-haiku": "haiku",
+    "pyyaml": "yaml",
+    "protobuf": "google.protobuf",
+    "webrtcvad-wheels": "webrtcvad",
+}
 """Distribution -> module where the name is not the same with underscores."""
 
 NOISY_NEIGHBOURS = ("torchaudio", "torchvision", "timm")
