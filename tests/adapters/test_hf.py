@@ -79,6 +79,19 @@ def test_hidden_layers_are_the_models_hidden_states(hf_models, name):
             torch.testing.assert_close(encoder.embed(audio, f"hidden_{k}"), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_all_layers_come_out_of_one_pass(hf_models):
+    encoder = load_encoder(f"hf:{hf_models / 'wavlm'}").encoder
+    audio = wave(encoder.sample_rate)
+    calls = []
+    handle = encoder.network.register_forward_hook(lambda *arguments: calls.append(1))
+    with torch.inference_mode():
+        together = encoder.embed_layers(audio, list(encoder.layers))
+        assert len(calls) == 1
+        for name, vectors in together.items():
+            torch.testing.assert_close(vectors, encoder.embed(audio, name), rtol=1e-5, atol=1e-6)
+    handle.remove()
+
+
 def test_a_layer_of_the_spec_becomes_the_default(hf_models):
     plain = load_encoder(f"hf:{hf_models / 'wavlm'}")
     chosen = load_encoder(f"hf:{hf_models / 'wavlm'}#layer=1")

@@ -74,6 +74,10 @@ class WaveEncoder(Encoder):
             layer: A key of `layers`.
         """
 
+    def vectors_by_layer(self, wave: Float[Tensor, "B N"], layers: Sequence[str]) -> dict[str, Any]:
+        """`vectors` of each layer; a model that gives them all in one pass overrides this."""
+        return {layer: self.vectors(wave.clone(), layer) for layer in layers}
+
     def measure(self, layers: Sequence[str] = ("embedding",)) -> None:
         """Set `layers` and `embed_dim` by embedding two seconds of noise; the last step of every constructor.
 
@@ -88,19 +92,23 @@ class WaveEncoder(Encoder):
 
     def embed(self, features: Float[Tensor, "B N"], layer: str | None = None) -> Float[Tensor, "B D"]:
         """What the wrapped code makes of the waves."""
-        if layer is None:
-            layer = list(self.layers)[-1]
-        if layer not in self.layers:
-            raise unknown_name("layer", layer, self.layers)
+        wanted = layer or list(self.layers)[-1]
+        return self.embed_layers(features, (wanted,))[wanted]
+
+    def embed_layers(self, features: Float[Tensor, "B N"], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
+        """What the wrapped code makes of the waves, layer by layer."""
+        for layer in layers:
+            if layer not in self.layers:
+                raise unknown_name("layer", layer, self.layers)
         wave = F.pad(features, (0, max(0, self.min_samples - features.shape[1])))
         total, most = wave.shape[1], self.max_samples or wave.shape[1]
         starts = [*range(0, max(1, total - most), most), total - most] if total > most else [0]
-        found = [self._checked(wave[:, start : start + most].clone(), layer) for start in starts]
-        return torch.stack(found).mean(0) if len(found) > 1 else found[0]
+        windows = [self.vectors_by_layer(wave[:, start : start + most].clone(), layers) for start in starts]
+        by_layer = {layer: [self._checked(window[layer], wave[:, :most]) for window in windows] for layer in layers}
+        return {layer: torch.stack(found).mean(0) if len(found) > 1 else found[0] for layer, found in by_layer.items()}
 
-    def _checked(self, wave: Tensor, layer: str) -> Tensor:
+    def _checked(self, vectors: Any, wave: Tensor) -> Tensor:
         shape = tuple(wave.shape)
-        vectors = self.vectors(wave, layer)
         if isinstance(vectors, np.ndarray):
             vectors = torch.tensor(vectors)  # a copy: some libraries hand out arrays that cannot be written
         if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != shape[0]:

@@ -7,7 +7,7 @@ over 10 s, and marks a random one of a batch as long; waves are cut into windows
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -76,8 +76,15 @@ class HfEncoder(WaveEncoder):
 
     def vectors(self, wave: Float[Tensor, "B N"], layer: str) -> Tensor:
         """The pooled layer, or CLAP's projection."""
-        found = self._tokens(wave, hidden=layer.startswith("hidden_"))[layer]
-        return found if layer == "projection" else self._pooled(found, wave.shape[1])
+        return self.vectors_by_layer(wave, (layer,))[layer]
+
+    def vectors_by_layer(self, wave: Float[Tensor, "B N"], layers: Sequence[str]) -> dict[str, Tensor]:
+        """Each layer pooled, out of one pass."""
+        found = self._tokens(wave, hidden=any(layer.startswith("hidden_") for layer in layers))
+        return {
+            layer: found[layer] if layer == "projection" else self._pooled(found[layer], wave.shape[1])
+            for layer in layers
+        }
 
     def _find_layers(self, default: str) -> None:
         """One second of noise tells which layers there are, and how wide."""
