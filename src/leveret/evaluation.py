@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
-from leveret.loading import load_encoder, load_tasks
+from leveret.loading import LONGEST_CLIP_SECONDS, load_encoder, load_tasks
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
@@ -66,6 +67,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if isinstance(self.crop, str) and self.crop != "clip":
             raise ValueError(f"crop={self.crop!r}; expected a number of seconds, or 'clip' for the whole clip")
+        if isinstance(self.crop, float | int) and not MIN_SECONDS <= self.crop <= LONGEST_CLIP_SECONDS:
+            raise ValueError(
+                f"crop={self.crop} s; expected {MIN_SECONDS} (one analysis window) to {LONGEST_CLIP_SECONDS:.0f}"
+            )
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,8 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
         from pyarrow import parquet
 
         try:
-            table = parquet.read_table(path)
+            # not read_table, which takes a folder's name of the form a=b for one more column
+            table = parquet.ParquetFile(path).read()
         except (pyarrow.ArrowException, OSError) as error:
             raise ManifestError(f"{path} is not a Parquet file ({error})") from error
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
@@ -212,7 +213,10 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
             )
         columns = list(table.column_names)
         # a row as a dict would hide a column that stands twice, so columns are read by number
-        cells = [table.column(k).to_pylist() for k in range(len(columns))]
+        try:
+            cells = [table.column(k).to_pylist() for k in range(len(columns))]
+        except ValueError as error:  # text that is not UTF-8, dates beyond what Python holds
+            raise ManifestError(f"{path} has a cell that is neither text nor a number ({error})") from error
         text = [
             {name: "" if value is None else str(value) for name, value in zip(columns, row, strict=True)}
             for row in zip(*cells, strict=True)

@@ -97,15 +97,23 @@ def read_vectors(path: Path) -> VectorFile:
     if not path.is_file():
         raise VectorsError(f"no vector file at {path}; write one with `leveret embed FILES -o {path.name}`")
     try:
-        table = parquet.read_table(path)
+        # not read_table, which takes a folder's name of the form a=b for one more column
+        table = parquet.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error
+    twice = [name for name in ("file", "vector", "start", "seconds") if table.column_names.count(name) > 1]
+    if twice:
+        raise VectorsError(f"{path} has the column {', '.join(twice)} twice; rename or remove one")
     missing = [name for name in ("file", "vector") if name not in table.column_names]
     if missing:
         raise VectorsError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     if not len(table):
         raise VectorsError(f"{path} holds no vectors; expected one row a file or window")
-    names = table["file"].to_pylist()
+    try:
+        names = table["file"].to_pylist()
+        about = json.loads((table.schema.metadata or {}).get(b"leveret", b"{}"))
+    except ValueError as error:
+        raise VectorsError(f"{path}: the column file or leveret's own notes are no text ({error})") from error
     if not all(isinstance(name, str) for name in names):
         raise VectorsError(f"{path}: the column file is {table['file'].type} with nulls or numbers; expected paths")
     column = table["vector"].combine_chunks()
@@ -124,8 +132,13 @@ def read_vectors(path: Path) -> VectorFile:
         raise VectorsError(
             f"{path}: {len(bad)} vectors are not finite, the first is of {names[bad[0]]!r}; leave them out"
         )
-    about = json.loads((table.schema.metadata or {}).get(b"leveret", b"{}"))
-    return VectorFile(names, _numbers(path, table, "start"), _numbers(path, table, "seconds"), vector, about)
+    return VectorFile(
+        names,
+        _numbers(path, table, "start"),
+        _numbers(path, table, "seconds"),
+        vector,
+        about if isinstance(about, dict) else {},
+    )
 
 
 def _holds_numbers(column: pa.DataType) -> bool:

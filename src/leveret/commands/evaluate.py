@@ -78,8 +78,6 @@ class Evaluate:
         from leveret.protocols import Protocol
         from leveret.runner import Compute
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
         protocol = Protocol(
             name=self.protocol, steps=self.steps, seeds=tuple(range(self.seeds)), check_rates=self.check_rates,
             average=self.average,
@@ -91,6 +89,8 @@ class Evaluate:
             threads=self.threads,
             compile=self.compile,
         )
+        if self.threads:
+            torch.set_num_threads(self.threads)
         config = EvaluateConfig(
             encoders=self.encoder, tasks=self.tasks, only=self.only, protocol=protocol, crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
