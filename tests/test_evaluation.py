@@ -19,8 +19,9 @@ from leveret import audio, batches, embedding, runner
 from leveret.batches import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
-from leveret.embedding import cache_root, embed
+from leveret.embedding import embed
 from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
+from leveret.home import cache_root
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, look_up
 from leveret.runner import Compute

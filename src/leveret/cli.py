@@ -14,6 +14,8 @@ COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "score encoders on tasks"),
     "embed": ("embed", "Embed", "audio files to vectors"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
+    "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
+    "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
     "data": ("data", "Data", "write tasks for the harnesses of other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
@@ -78,9 +80,14 @@ def _run(name: str, words: Sequence[str]) -> int:
         from leveret.registry import unknown_name
 
         raise unknown_name("command", name, COMMANDS)
-    import tyro
+    try:
+        import tyro
 
-    chosen = command_class(name)
+        chosen = command_class(name)
+    except ImportError as error:
+        raise ValueError(
+            f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
+        ) from error
     # tyro would drop the examples, which a docstring parser takes for a section of their own
     command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
     return int(command.run())

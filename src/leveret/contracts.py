@@ -7,6 +7,7 @@ Shapes: B batch, N samples, T frames, F mel bins, D embedding, R rows, M clips, 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
@@ -125,6 +126,40 @@ class Task(ABC):
     @abstractmethod
     def folds(self) -> Sequence[Fold]:
         """Train, valid and test clips; more than one fold is cross-validation, scored as the mean of the folds."""
+
+
+class DatasetError(ValueError):
+    """A dataset that is not there, or not as it was published; the message says which file, and where to get it."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Where one dataset lies.
+
+    Attributes:
+        root: Its folder.
+        labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise.
+    """
+
+    root: Path
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One published dataset, an entry of the tasks room.
+
+    Attributes:
+        name: Its folder below a data root.
+        title: As its authors call it.
+        source: Where to get it.
+        make: Its tasks.
+    """
+
+    name: str
+    title: str
+    source: str
+    make: Callable[[DataFolder], list[Task]]
 
 
 @dataclass(frozen=True)

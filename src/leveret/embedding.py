@@ -21,7 +21,7 @@ from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
 from leveret.contracts import Encoder, Progress
-from leveret.home import home
+from leveret.home import cache_root
 from leveret.loading import load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.progress import Reporter
@@ -143,11 +143,6 @@ def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int 
             taken += perf_counter() - started
             audio += float(job.plan.seconds[slice(*span)].sum())
     return taken / audio
-
-
-def cache_root() -> Path:
-    """Where embeddings are kept."""
-    return home() / "embeddings"
 
 
 def embed(

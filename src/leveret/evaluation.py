@@ -16,6 +16,7 @@ from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.content import code_digest
 from leveret.contracts import Encoder
+from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
 from leveret.loading import LONGEST_CLIP_SECONDS, load_encoder, load_tasks
 from leveret.progress import Reporter, shares
@@ -39,6 +40,7 @@ class EvaluateConfig:
         encoders: Encoder specs, or encoders.
         tasks: Task specs, such as `mini` or `manifest:PATH`.
         only: Names of tasks to keep; empty keeps all.
+        data: Where published datasets lie.
         layers: Layers of the encoders, each read out with a result of its own; ("all",) is every layer, empty the
             default.
         protocol: How rows are probed.
@@ -54,6 +56,7 @@ class EvaluateConfig:
     encoders: tuple[str | Encoder, ...] = ()
     tasks: tuple[str, ...] = ("mini",)
     only: tuple[str, ...] = ()
+    data: DataRoots = DataRoots()
     layers: tuple[str, ...] = ()
     protocol: Protocol = Protocol()
     crop: float | str | None = None
@@ -113,7 +116,7 @@ class Evaluation:
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs
         # encoders first: a misspelt name must not wait until a suite has been made
         loaded = [load_encoder(spec, config.seed) for spec in ([FLOOR] if self.hidden_floor else []) + specs]
-        tasks = load_tasks(config.tasks, config.only, config.crop)
+        tasks = load_tasks(config.tasks, config.only, config.crop, config.data)
         for task in tasks:
             config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
         self.works = [Workload.make(task, config.protocol) for task in tasks]
@@ -261,8 +264,10 @@ class Evaluation:
 
     def _identity(self, encoder: Mapping[str, Any]) -> dict[str, Any]:
         # the encoder stands beside; its objects are no JSON
-        settings = asdict(replace(self.config, encoders=(), vectors=(), output=Path()))
-        settings = {key: value for key, value in settings.items() if key not in ("encoders", "vectors", "output")}
+        # where the data lies is no part of what is measured; the splits tell which data it is
+        plain = replace(self.config, encoders=(), vectors=(), output=Path(), data=DataRoots())
+        left_out = ("encoders", "vectors", "output", "data")
+        settings = {key: value for key, value in asdict(plain).items() if key not in left_out}
         return {
             "encoder": dict(encoder),
             "settings": settings,

@@ -13,6 +13,11 @@ def home() -> Path:
     return Path(os.path.expanduser(named)) if named else user_cache_path("leveret")
 
 
+def cache_root() -> Path:
+    """Where embeddings are kept."""
+    return home() / "embeddings"
+
+
 def require_space(folder: Path, num_bytes: int, what: str) -> None:
     """Refuse work whose result would not fit on the disk.
 

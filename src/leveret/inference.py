@@ -6,9 +6,6 @@ Departures: bfloat16 changes an embedding by some 6e-3 of its length; all else s
 """
 
 import copy
-import os
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 
 from leveret.contracts import Encoder
 from leveret.frontend import LogMel
+from leveret.machine import cxx_compiler, has_cxx_compiler
 
 CALLS_BEFORE_COMPILING = 20
 """A shape after the first is compiled once it has come this often: a rest batch never pays for itself."""
@@ -102,10 +100,8 @@ def _compile(encoder: Encoder) -> None:
 
 
 def _require_compiler() -> None:
-    default = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    compiler = os.environ.get("CXX", default)
-    if shutil.which(compiler) is None:
+    if not has_cxx_compiler():
         raise ValueError(
-            f"compile=True needs a C++ compiler, and there is no {compiler!r} on the path - "
+            f"compile=True needs a C++ compiler, and there is no {cxx_compiler()!r} on the path - "
             "install one (g++ or clang++), name it in CXX, or leave compile off"
         )

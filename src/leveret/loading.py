@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from leveret.checkpoint import config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
-from leveret.contracts import Encoder, EncoderConfig, Task
+from leveret.contracts import Dataset, Encoder, EncoderConfig, Task
+from leveret.dataroots import DataRoots
 from leveret.registry import entries, look_up, unknown_name
+from leveret.stimuli import noise
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -118,20 +120,28 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     return LoadedEncoder(spec, spec, encoder, weights_digest(encoder), config, origin, foreign=False)
 
 
-def load_tasks(specs: Sequence[str], only: Sequence[str] = (), crop: float | str | None = None) -> list[Task]:
-    """The tasks of specs such as "mini" and "manifest:labels.csv".
+def load_tasks(
+    specs: Sequence[str],
+    only: Sequence[str] = (),
+    crop: float | str | None = None,
+    data: DataRoots = DataRoots(),
+) -> list[Task]:
+    """The tasks of specs such as "mini", "esc50" and "manifest:labels.csv".
 
     Args:
         only: Names of the tasks to keep; empty keeps all.
         crop: In place of each task's own: seconds, or "clip" for whole clips.
+        data: Where published datasets lie.
 
     Raises:
+        DatasetError: A dataset is not there.
         UnknownNameError: No such spec, or `only` names a task that none of them has.
     """
     tasks: list[Task] = []
     for spec in specs:
         name, _, rest = spec.partition(":")
-        tasks += look_up("tasks", name)(rest)
+        entry = look_up("tasks", name)
+        tasks += entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
     for name in only:
         if name not in [task.name for task in tasks]:
             raise unknown_name("task", name, [task.name for task in tasks])
@@ -149,12 +159,10 @@ def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None
     Raises:
         NotDeterministicError: A second call gives other vectors.
     """
-    # raw PCG64 bits are the same on every platform; numpy's distributions are not promised to be
-    raw = np.random.PCG64(2022).random_raw(8 * encoder.sample_rate)
-    noise = ((raw >> 40).astype(np.float32) * np.float32(2**-24) - np.float32(0.5)).reshape(8, -1)
+    white = noise(2022, 8 * encoder.sample_rate).reshape(8, -1)
     # eight spectra: each wave is the noise smoothed over a window twice as long as the one before
-    cumulative = np.cumsum(noise, axis=1, dtype=np.float64)
-    waves = np.zeros_like(noise)
+    cumulative = np.cumsum(white, axis=1, dtype=np.float64)
+    waves = np.zeros_like(white)
     for k in range(8):
         waves[k, 2**k :] = (cumulative[k, 2**k :] - cumulative[k, : -(2**k)]) / 2 ** (k / 2)
     batch = torch.from_numpy(np.pad(waves, ((0, 0), (0, max(0, encoder.min_samples - waves.shape[1]))))).to(device)

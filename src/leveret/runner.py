@@ -3,7 +3,6 @@
 Shapes: B batch, N samples, D embedding.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -21,6 +20,7 @@ from leveret.batches import Batch, CropRule
 from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder, fingerprint
+from leveret.machine import num_cores
 from leveret.registry import unknown_name
 
 ROWS_VERSION = 1
@@ -69,7 +69,7 @@ class Compute:
 
     def num_threads(self) -> int:
         """Threads for decoding."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or num_cores()
 
 
 class Network:

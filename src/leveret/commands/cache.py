@@ -36,7 +36,7 @@ class Cache:
     def run(self) -> int:
         """Exit status 1 where verify finds damaged rows."""
         from leveret.cache import remove, stores
-        from leveret.embedding import cache_root
+        from leveret.home import cache_root
 
         found = list(stores(cache_root(), verify=self.action == "verify"))
         if self.action == "gc":

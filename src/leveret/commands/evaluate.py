@@ -23,15 +23,23 @@ class Evaluate:
 
       leveret evaluate --encoder py:my_encoder.py:MyEncoder --tasks manifest:labels.csv
 
+      leveret evaluate --encoder slowfast_nfnet_f0 --layer all --tasks esc50 --data ~/datasets
+
       leveret evaluate --vectors vectors.parquet --tasks manifest:labels.csv --only birds
     """
 
     encoder: tuple[str, ...] = ()
     """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS."""
     tasks: tuple[str, ...] = ("mini",)
-    """Task specs: mini, manifest:FILE."""
+    """Task specs: mini, esc50, manifest:FILE, hear-tasks:DIR, xares-tars:DIR."""
     only: tuple[str, ...] = ()
     """Keep only the tasks of these names."""
+    data: tuple[str, ...] = ()
+    """Where published datasets lie: ROOT (with a folder a dataset), or NAME=PATH; else LEVERET_DATA."""
+    labels: tuple[str, ...] = ()
+    """NAME=FILE: a dataset's metadata file, where its audio lies elsewhere than its archive puts it."""
+    layer: tuple[str, ...] = ()
+    """Layers to read out, each scored by itself; `all` takes every layer, in one pass."""
     vectors: tuple[Path, ...] = ()
     """Parquet files of vectors made elsewhere (columns file, vector), scored like encoders."""
     protocol: Literal["cached", "quick"] = "cached"
@@ -74,8 +82,11 @@ class Evaluate:
         import torch
 
         from leveret.batches import BadFilePolicy
+        from leveret.contracts import Dataset
+        from leveret.dataroots import DataRoots
         from leveret.evaluation import EvaluateConfig, Evaluation
         from leveret.protocols import Protocol
+        from leveret.registry import entries
         from leveret.runner import Compute
 
         protocol = Protocol(
@@ -91,8 +102,10 @@ class Evaluate:
         )
         if self.threads:
             torch.set_num_threads(self.threads)
+        datasets = [name for name, entry in entries("tasks").items() if isinstance(entry, Dataset)]
         config = EvaluateConfig(
-            encoders=self.encoder, tasks=self.tasks, only=self.only, protocol=protocol, crop=_crop(self.crop),
+            encoders=self.encoder, tasks=self.tasks, only=self.only, layers=self.layer,
+            data=DataRoots.parse(self.data, self.labels, datasets), protocol=protocol, crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
             seed=self.seed, output=self.output,
         )  # fmt: skip

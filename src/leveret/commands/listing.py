@@ -52,7 +52,10 @@ def _entries(room: str) -> list[dict[str, object]]:
 
     if room == "encoders":
         return [_encoder(name) for name in entries(room)]
-    return [{"name": name, "what": _first_line(entry)} for name, entry in entries(room).items()]
+    return [
+        {"name": name, "what": getattr(entry, "title", None) or _first_line(entry)}
+        for name, entry in entries(room).items()
+    ]
 
 
 def _encoder(name: str) -> dict[str, object]:

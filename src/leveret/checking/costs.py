@@ -1,0 +1,104 @@
+"""What an encoder costs: parameters, multiplications, clips a second, memory.
+
+Shapes: B batch, N samples.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from leveret.machine import forget_peak, resident_bytes
+from leveret.stimuli import noise
+
+CLIP_SECONDS = 3.0
+BATCHES = (1, 8)
+REPEATS = 3
+
+Call = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Figures of one encoder on one device.
+
+    Attributes:
+        parameters: Numbers that torch knows of.
+        gmacs: Billions of multiply-adds for a clip of 3 s; None where torch does not see them.
+        gmacs_note: What that figure leaves out, or why there is none.
+        clips_a_second: Batch -> clips of 3 s a second, the median of a few batches.
+        weight_bytes: Of the parameters.
+        peak_bytes: Memory that the largest of those batches takes beside the weights; None is unknown.
+    """
+
+    parameters: int
+    weight_bytes: int
+    gmacs: float | None = None
+    gmacs_note: str = ""
+    clips_a_second: dict[int, float] | None = None
+    peak_bytes: int | None = None
+
+    def described(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def clips(batch: int, sample_rate: int) -> Tensor:
+    """Noise (B, N), 3 s each."""
+    num_samples = round(CLIP_SECONDS * sample_rate)
+    return torch.from_numpy(noise(5, batch * num_samples).reshape(batch, num_samples))
+
+
+def count_gmacs(call: Call, network: nn.Module, sample_rate: int) -> tuple[float | None, str]:
+    """Billions of multiply-adds for one clip of 3 s, and what the figure leaves out.
+
+    Torch counts matrix products, convolutions and attention; element-wise work and Fourier transforms are not counted.
+    """
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted, neither these ...
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # ... nor attention's on a cpu
+            call(clips(1, sample_rate))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+    if not counter.get_total_flops():
+        return None, "its arithmetic is not torch's, or has no products that torch counts"
+    recurrent = sorted({type(module).__name__ for module in network.modules() if isinstance(module, nn.RNNBase)})
+    note = f"without its {' and '.join(recurrent)} layers, which torch does not count" if recurrent else ""
+    return counter.get_total_flops() / 2e9, note
+
+
+def measure_speed(call: Call, batch: int, sample_rate: int) -> float:
+    """Clips of 3 s a second: the median of a few batches, after one that does not count."""
+    waves = clips(batch, sample_rate)
+    seconds = []
+    for _ in range(1 + REPEATS):
+        started = time.perf_counter()
+        call(waves)
+        seconds.append(time.perf_counter() - started)
+    return batch / statistics.median(seconds[1:])
+
+
+def peak_memory(call: Call, waves: Tensor, device: torch.device) -> int | None:
+    """Bytes that a call takes at its largest, above what stood before; None where the system does not tell.
+
+    On a graphics card that is torch's own account; elsewhere the process's resident memory, which includes what other
+    libraries take.
+    """
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call(waves)
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu" or not forget_peak():
+        return None
+    resident = resident_bytes()
+    call(waves)
+    peak = resident_bytes(peak=True)
+    return None if peak is None or resident is None else max(0, peak - resident)

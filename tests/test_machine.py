@@ -1,0 +1,70 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from leveret.machine import (
+    cxx_compiler,
+    forget_peak,
+    has_bfloat16,
+    has_cxx_compiler,
+    num_cores,
+    resident_bytes,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name\t: Xeon bf16\nflags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("model name\t: Xeon bf16\nflags\t\t: fpu avx512f\n", False),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_read_from_the_processors_flags(tmp_path, text, expected):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_bfloat16(tmp_path / "cpuinfo") is expected
+
+
+def test_what_the_system_does_not_tell_is_none(tmp_path):
+    assert has_bfloat16(tmp_path / "cpuinfo") is None
+
+
+def test_the_compiler_is_the_one_that_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(tmp_path / "none++"))
+    assert cxx_compiler() == str(tmp_path / "none++")
+    assert not has_cxx_compiler()
+    monkeypatch.setenv("CXX", sys.executable)
+    assert has_cxx_compiler()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_cores_are_those_that_this_process_may_use():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert num_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert num_cores() == len(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_the_peak_is_that_since_it_was_forgotten():
+    size = 200_000_000
+    np.ones(size // 8).sum()  # comes and goes before
+    assert forget_peak()
+    before = resident_bytes()
+    peak = resident_bytes(peak=True)
+    assert before is not None
+    assert peak is not None
+    assert peak - before < size / 4
+    np.ones(size // 8).sum()
+    now = resident_bytes()
+    peak = resident_bytes(peak=True)
+    assert now is not None
+    assert peak is not None
+    assert 0.9 * size < peak - before < 1.5 * size
+    assert now - before < size / 4
