@@ -121,6 +121,11 @@ def embed_job(
                 reporter.say(
                     f"cache: rows {first} to {stop - 1} of {stores[k].folder} are damaged; they are computed again"
                 )
+            for name in stores[k].spoilt:
+                reporter.say(
+                    f"cache: {name} of {stores[k].folder} is damaged, or of another behaviour of the encoder; "
+                    "what it vouched for is computed again"
+                )
         _fill(job, runners, [stores[k] for k in range(len(runners))], policy, reporter)
         found = [_rows(plan, stores[k]) for k in range(len(runners))]
     for rows in found:
