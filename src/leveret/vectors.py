@@ -5,6 +5,7 @@ rows of one file are windows of it. An npz file holds the same as arrays, `file`
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
         VectorsError: Another ending than FORMATS.
     """
     check_format(path)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # a name of its own, or two processes that write one file would mix their halves
+    partial = path.with_name(f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}")
     try:
         if path.suffix == ".npz":
             np.savez(
