@@ -10,6 +10,8 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any
 
+from leveret.progress import printable
+
 COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "score encoders on tasks"),
     "embed": ("embed", "Embed", "audio files to vectors"),
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("LEVERET_DEBUG"):
             raise
-        sys.stderr.write(f"leveret: error: {_printable(str(error))}\n")
+        sys.stderr.write("leveret: error: " + printable(error, kept="\n") + "\n")
         return 2
 
 
@@ -91,7 +93,3 @@ def _run(name: str, words: Sequence[str]) -> int:
     # tyro would drop the examples, which a docstring parser takes for a section of their own
     command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
     return int(command.run())
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)

@@ -19,7 +19,7 @@ from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
 from leveret.loading import LONGEST_CLIP_SECONDS, load_encoder, load_tasks
-from leveret.progress import Reporter, shares
+from leveret.progress import Reporter, printable, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
 from leveret.results import Scorecard, TaskResult
@@ -312,7 +312,7 @@ class _Logging(Reporter):
         self._reporter, self._lines = reporter, lines
 
     def say(self, text: str) -> None:
-        self._lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+        self._lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
         self._reporter.say(text)
 
 

@@ -203,7 +203,8 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
 
         try:
             # not read_table, which takes a folder's name of the form a=b for one more column
-            table = parquet.ParquetFile(path).read()
+            with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
+                table = parquet.ParquetFile(file).read()
         except (pyarrow.ArrowException, OSError) as error:
             raise ManifestError(f"{path} is not a Parquet file ({error})") from error
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]

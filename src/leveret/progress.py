@@ -10,6 +10,15 @@ Advance = Callable[[float], None]
 """Called with the units finished since the last call."""
 
 
+def printable(text: object, kept: str = "") -> str:
+    """Text without terminal codes, line breaks and turned writing, which names from strangers may hold: escaped.
+
+    Args:
+        kept: Letters that stay although they do not print, such as a line break between lines of one's own.
+    """
+    return "".join(letter if letter.isprintable() or letter in kept else repr(letter)[1:-1] for letter in str(text))
+
+
 class Reporter:
     """Says nothing; the base of those that do."""
 

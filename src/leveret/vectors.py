@@ -51,7 +51,7 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
     """
     check_format(path)
     # a name of its own, or two processes that write one file would mix their halves
-    partial = path.with_name(f".{path.stem[:100]}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
     try:
         if path.suffix == ".npz":
             np.savez(
@@ -71,7 +71,8 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
                 "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.vector.shape[1]),
             }
             table = pa.table(columns).replace_schema_metadata({"leveret": json.dumps(vectors.about)})
-            parquet.write_table(table, partial)
+            with partial.open("wb") as file:  # pyarrow itself opens no path that is not UTF-8
+                parquet.write_table(table, file)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -100,7 +101,8 @@ def read_vectors(path: Path) -> VectorFile:
         raise VectorsError(f"no vector file at {path}; write one with `leveret embed FILES -o {path.name}`")
     try:
         # not read_table, which takes a folder's name of the form a=b for one more column
-        table = parquet.ParquetFile(path).read()
+        with path.open("rb") as file:
+            table = parquet.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error
     twice = [name for name in ("file", "vector", "start", "seconds") if table.column_names.count(name) > 1]
