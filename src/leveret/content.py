@@ -18,6 +18,7 @@ from torch import nn
 from leveret.home import home
 
 _BYTES = torch.uint8
+_FILES_AT_ONCE = 4096
 
 
 def content_digests(paths: Sequence[Path], threads: int) -> list[str]:
@@ -54,8 +55,11 @@ def _fresh(keys: Sequence[str], paths: Sequence[Path], known: Mapping[str, str],
     """Digests of the readable files that are not known yet, by key."""
     missing = {key: path for key, path in zip(keys, paths, strict=True) if key and key not in known}
     with ThreadPoolExecutor(threads) as pool:
-        found = zip(missing, pool.map(_digest_or_nothing, missing.values()), strict=True)
-        return {key: digest for key, digest in found if digest}
+        paths = list(missing.values())
+        # in blocks, since a thread pool remembers a kilobyte for each call that it was given
+        blocks = (paths[first : first + _FILES_AT_ONCE] for first in range(0, len(paths), _FILES_AT_ONCE))
+        digests = (digest for block in blocks for digest in pool.map(_digest_or_nothing, block))
+        return {key: digest for key, digest in zip(missing, digests, strict=True) if digest}
 
 
 def _says_read_only(error: Exception) -> bool:

@@ -188,16 +188,19 @@ def embed(
     job = Job.make("embed", clips, crop, compute.num_threads())
     (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
-    X = rows.X.astype(np.float32)
+    X = rows.X.astype(np.float32, copy=False)
     if window is not None:
         return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
     first = np.searchsorted(rows.clip, np.arange(len(rows.clips)))
     counts = np.diff([*first, len(X)])
+    if (counts > 1).any():
+        X = np.add.reduceat(X, first)
+        X /= counts[:, None].astype(np.float32)
     return VectorFile(
         [clip.id for clip in rows.clips],
         np.zeros(len(rows.clips)),
         np.array([job.plan.lengths[k] for k in range(len(job.plan.clips)) if job.plan.clips[k].id not in rows.bad]),
-        (np.add.reduceat(X, first) / counts[:, None]).astype(np.float32),
+        X,
         about,
     )
 

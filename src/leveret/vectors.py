@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+_ROWS_AT_ONCE = 16_384  # a row group is held in memory until it is written
 FORMATS = (".parquet", ".npz")
 
 
@@ -72,7 +73,7 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
             }
             table = pa.table(columns).replace_schema_metadata({"leveret": json.dumps(vectors.about)})
             with partial.open("wb") as file:  # pyarrow itself opens no path that is not UTF-8
-                parquet.write_table(table, file)
+                parquet.write_table(table, file, row_group_size=_ROWS_AT_ONCE)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

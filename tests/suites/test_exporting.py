@@ -135,7 +135,7 @@ def test_a_multi_label_task_comes_back(tasks, tmp_path):
     for format in SPECS:
         (done,) = export_tasks([task], format, tmp_path / format)
         again = back(format, done.folder)
-        assert (again.kind, again.metric, again.labels) == ("multi", "map", ("=cmd", "any", "high"))
+        assert (again.kind, again.metric, again.labels) == ("multi", "map", ("a=cmd", "any", "high"))
         assert split_hash(again.folds()) == split_hash(task.folds())
 
 
