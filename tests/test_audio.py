@@ -175,6 +175,41 @@ def test_a_name_that_is_no_text_is_refused(tmp_path):
     assert all("not UTF-8" in message and message.isascii() for message in found)
 
 
+def test_a_zero_byte_in_a_name_never_opens_the_file_before_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 16_000)
+    assert [message.count("cannot be read") for message in refusals(tmp_path / "a.wav\0.flac")] == [1, 1]
+
+
+def test_a_name_that_is_too_long_for_the_system_is_refused(tmp_path):
+    assert [message.count("cannot be read") for message in refusals(tmp_path / f"{'x' * 300}.wav")] == [1, 1]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    assert [message.count("is a pipe or a device") for message in refusals(tmp_path / "a.wav")] == [1, 1]
+
+
+@pytest.mark.parametrize("rate", [1, 10, 999])
+def test_a_damaged_rate_takes_no_memory(sounds, rate):
+    path = sounds("a.wav", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert [message.count(f"has a rate of {rate} Hz") for message in refusals(path)] == [1, 1]
+
+
+def test_a_wave_that_memory_cannot_hold_is_refused_before_it_is_asked_for(sounds, monkeypatch):
+    path = sounds("a.wav", "PCM_16")
+    monkeypatch.setattr(audio, "_ALWAYS_FITS", 0)
+    assert len(load(path, 16_000)) == 8_000
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 15}.get)
+    with pytest.raises(
+        AudioError, match=r"is 0\.0 h long by its header and would take 0\.0 GB .*; cut it, or name spans"
+    ):
+        load(path, 16_000)
+    assert len(load(path, 16_000, 0.1, 0.2)) == 1_600
+
+
 def test_terminal_codes_in_a_name_are_escaped(tmp_path):
     (message, _) = refusals(tmp_path / "\x1b[2J\n.wav")
     assert message.isprintable()
@@ -299,6 +334,12 @@ def test_a_pattern_finds_files_and_looks_into_folders(tmp_path):
 def test_a_name_with_the_letters_of_a_pattern_is_a_name_where_it_exists(tmp_path, name):
     touch(tmp_path / "a1.wav")
     assert find_audio([touch(tmp_path / name)]) == [tmp_path / name]
+
+
+def test_a_name_that_begins_like_the_folder_of_an_unknown_user_is_a_name(tmp_path, monkeypatch):
+    touch(tmp_path / "~nobody-of-that-name.wav")
+    monkeypatch.chdir(tmp_path)
+    assert find_audio(["~nobody-of-that-name.wav"]) == [Path("~nobody-of-that-name.wav")]
 
 
 def test_nothing_found_is_an_error_that_names_the_input(tmp_path):

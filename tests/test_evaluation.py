@@ -383,28 +383,6 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
     assert Path(finished.stdout.split()[-1]).joinpath("scorecard.json").exists()
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("moment", range(20))
-def test_a_kill_at_any_moment_loses_no_finished_row_and_changes_no_score(tone_manifest, tmp_path, moment):
-    manifest, source = tone_manifest(num_clips=160, splits="train test"), tmp_path / "slow.py"
-    source.write_text(SLOW_ENCODER)
-    words = command(
-        "evaluate", "--encoder", f"py:{source}:Slow", "--tasks", f"manifest:{manifest}", "--protocol", "quick",
-        "--no-floor", "--batch-size", "10", "-o", tmp_path / "runs",
-    )  # fmt: skip
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.5 * (moment + np.random.default_rng(moment).random()))
-    process.kill()
-    process.wait()
-    interrupted = subprocess.run(words, capture_output=True, text=True, check=True)
-    untouched = os.environ | {"LEVERET_HOME": str(tmp_path / "other")}
-    fresh = subprocess.run(words, capture_output=True, text=True, check=True, env=untouched)
-    scores = [
-        find_runs(Path(done.stdout.split()[-1]))[0].predictions("tones").scores[0] for done in (interrupted, fresh)
-    ]
-    np.testing.assert_array_equal(*scores)
-
-
 def test_leveret_evaluates_with_a_broken_torchaudio_on_the_path(tone_manifest, tmp_path):
     broken = tmp_path / "site" / "torchaudio"
     broken.mkdir(parents=True)

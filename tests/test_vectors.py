@@ -151,8 +151,8 @@ def test_a_path_that_could_not_be_written_is_refused_before_the_work(tmp_path, v
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path, vectors, monkeypatch):
     (tmp_path / "v.parquet").write_bytes(b"old")
 
-    def fail(table, partial):
-        partial.write_bytes(b"half")
+    def fail(table, file, **settings):
+        file.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", fail)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,16 @@ AUDIO_VERSION = 1
 MIN_SECONDS = 0.025
 """Shorter audio holds not even one analysis window and is refused."""
 
+LOWEST_RATE = 1_000
+"""Hz. Below it nothing is sound, and a damaged rate of 1 Hz would ask for 16,000 samples in place of each one."""
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".sph")
 """What a folder is searched for; a file named outright is tried whatever its ending."""
 
 _BLOCK_FRAMES = 1 << 22  # longer waves are resampled block by block
 _FRAMES_AT_ONCE = 1 << 16  # what is decoded stays in the cache until it is mixed down
 _REMAINDER_SECONDS = 0.01
+_ALWAYS_FITS = 1 << 28  # bytes; of longer waves it is looked up how much memory there is
 _LENGTH_TOLERANCE_SECONDS = 0.05  # a lossy file's header may round its length; more than this is a truncated file
 _MOST_FRAMES_PER_BYTE = 1 << 14  # flac, vorbis and opus write silence with up to some 6,000 frames a byte
 # libsndfile shortens uncompressed audio to what is there and says so in its log only; a size near 2 or 4 GiB is no
@@ -81,6 +86,7 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         info = _info(file, path)
         begin, stop = span_frames(info, start, end, path)
         rate = info.sample_rate
+        _require_memory(stop - begin, rate, path)
         # PCM_16 is read as it lies and scaled with the down-mix: five times faster than libsndfile's own conversion
         dtype = "int16" if file.subtype == "PCM_16" and file.format in ("WAV", "WAVEX") else "float32"
         gain = 1 / 32768 if dtype == "int16" else 1.0
@@ -98,8 +104,9 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
                     break
                 if floats is not piece:
                     floats[: len(block)] = block
-                # a matrix product: numpy's mean over the short axis takes eighty times as long
-                np.matmul(floats[: len(block)], weights, out=wave[filled : filled + len(block)])
+                with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+                    # a matrix product: numpy's mean over the short axis takes eighty times as long
+                    np.matmul(floats[: len(block)], weights, out=wave[filled : filled + len(block)])
                 filled += len(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise AudioError(
@@ -111,8 +118,12 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
             "copy or convert it again"
         )
     wave = wave[:filled]
-    if dtype == "float32" and not np.isfinite(np.dot(wave, wave)):  # half the time of looking at each sample
-        raise AudioError(f"{_shown(path)} holds NaN or infinite samples; convert it again")
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.dot(wave, wave) if dtype == "float32" else 0.0  # half the time of looking at each sample
+    if not np.isfinite(energy):
+        raise AudioError(
+            f"{_shown(path)} holds NaN or infinite samples, or some near the end of float32; convert it again"
+        )
     return wave, rate
 
 
@@ -177,7 +188,8 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for name in inputs:
-        path = Path(name).expanduser()
+        # not Path.expanduser, which fails on a file that is called ~x.wav
+        path = Path(os.path.expanduser(name))
         named = [path] if path.exists() else sorted(Path(match) for match in glob(str(path), recursive=True))
         matches = [match for one in named for match in (_audio_below(one) if one.is_dir() else [one])]
         if not matches:
@@ -228,21 +240,32 @@ def window_starts(seconds: float, window: float, hop: float | None = None) -> li
 
 def _open(path: Path) -> Any:
     opener: Callable[..., Any] = soundfile.SoundFile
+    _require_file(path)
     try:
         return opener(str(path))
     except UnicodeEncodeError as error:
         raise AudioError(f"{_shown(path)} has a name that is not UTF-8; rename it") from error
     # TypeError: soundfile wants to be told the format of a file that is called .raw
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        if not path.exists():
-            raise AudioError(f"{_shown(path)} does not exist") from error
-        if path.is_dir():
-            raise AudioError(f"{_shown(path)} is a folder; name a file") from error
-        if path.stat().st_size == 0:
-            raise AudioError(f"{_shown(path)} is empty (0 bytes)") from error
         raise AudioError(
             f"{_shown(path)} is not audio that libsndfile reads ({error}); convert it to wav, flac, ogg, opus or mp3"
         ) from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is no plain file with bytes in it: libsndfile would wait for a pipe, and cut a name off at a zero."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise AudioError(f"{_shown(path)} does not exist") from error
+    except (OSError, ValueError) as error:  # too long, a zero byte in it, no permission, a loop of links
+        raise AudioError(f"{_shown(path)} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if S_ISDIR(status.st_mode):
+        raise AudioError(f"{_shown(path)} is a folder; name a file")
+    if not S_ISREG(status.st_mode):
+        raise AudioError(f"{_shown(path)} is a pipe or a device; name a file")
+    if status.st_size == 0:
+        raise AudioError(f"{_shown(path)} is empty (0 bytes)")
 
 
 def _info(file: Any, path: Path) -> AudioInfo:
@@ -255,6 +278,10 @@ def _info(file: Any, path: Path) -> AudioInfo:
             "again (a flac that was written to a pipe is like this)"
         )
     info = AudioInfo(file.frames, file.samplerate, file.channels, file.subtype)
+    if info.sample_rate < LOWEST_RATE:
+        raise AudioError(
+            f"{_shown(path)} has a rate of {info.sample_rate} Hz; expected {LOWEST_RATE} or more: correct its header"
+        )
     cut = _CUT_SHORT.search(file.extra_info)
     if cut and int(cut[2]) < int(cut[1]) < _SIZE_UNKNOWN:
         promised = info.seconds * int(cut[1]) / max(1, int(cut[2]))
@@ -264,6 +291,19 @@ def _info(file: Any, path: Path) -> AudioInfo:
                 "copy or convert it again"
             )
     return info
+
+
+def _require_memory(num_frames: int, rate: int, path: Path) -> None:
+    """Refuse a wave that half the machine's memory does not hold: the system would kill the process without a word."""
+    needed = 4 * num_frames
+    if needed < _ALWAYS_FITS:
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there / 2:
+        raise AudioError(
+            f"{_shown(path)} is {num_frames / rate / 3600:.1f} h long by its header and would take "
+            f"{needed / 1e9:.1f} GB of the {there / 1e9:.1f} GB of memory; cut it, or name spans of it in a manifest"
+        )
 
 
 def _shown(path: Path) -> str:

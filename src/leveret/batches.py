@@ -27,6 +27,8 @@ from leveret.contracts import Progress
 MIXING_SEED = 0
 """Of the mixed crops that are embedded once; part of no cache key, since it never changes."""
 
+_CLIPS_AT_ONCE = 4096  # a thread pool remembers a kilobyte for each call that it was given
+
 GRID_SECONDS = 0.01
 """Random crops start on a hop of the front end."""
 
@@ -101,7 +103,9 @@ def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Pro
     """Read the headers and lay out the windows; a clip whose header is no good goes to `bad`."""
     good, lengths, bad = [], [], {}
     with ThreadPoolExecutor(threads) as pool:
-        for number, (clip, length) in enumerate(zip(clips, pool.map(_clip_seconds, clips), strict=True), 1):
+        blocks = (clips[first : first + _CLIPS_AT_ONCE] for first in range(0, len(clips), _CLIPS_AT_ONCE))
+        read = (length for block in blocks for length in pool.map(_clip_seconds, block))
+        for number, (clip, length) in enumerate(zip(clips, read, strict=True), 1):
             if isinstance(length, str):
                 bad[clip.id] = length
             else:
@@ -211,9 +215,9 @@ class _Ahead:
         ahead: int,
     ) -> None:
         self.clips, self.sample_rates, self.pool, self.ahead = clips, sample_rates, pool, ahead
-        wanted = np.concatenate([np.arange(*span) for span in spans]) if spans else np.empty(0, dtype=np.int64)
+        wanted = (row for span in spans for row in range(*span))
         # windows of one clip lie together, so a run of rows with one clip is one job, even across batches
-        self.runs = ((k, list(rows)) for k, rows in groupby(wanted.tolist(), key=lambda row: int(clip_of[row])))
+        self.runs = ((k, list(rows)) for k, rows in groupby(wanted, key=lambda row: int(clip_of[row])))
         self.jobs: deque[tuple[list[int], Future[_Decoded]]] = deque()
         self.pending = 0  # rows that jobs stand for: an hour of audio is one job and hundreds of rows
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -46,6 +46,7 @@ class Store:
         bad: Row -> why it has no vector.
         silent: Rows whose audio is digital silence.
         damaged: Pieces that were recorded but whose bytes differ; they are not `done`.
+        spoilt: Names of the files beside the rows that were damaged, or another behaviour's, and are written anew.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Store:
     bad: dict[int, str]
     silent: set[int]
     damaged: list[tuple[int, int]]
+    spoilt: list[str] = field(default_factory=list)
 
     @classmethod
     @contextmanager
@@ -67,6 +69,8 @@ class Store:
         fingerprint: NDArray[np.float32],
     ) -> Iterator[Self]:
         """The store of an identity, made if there is none; one process at a time writes, others wait.
+
+        Where the folder cannot be written, a store in which every row is there and verified is opened for reading.
 
         Args:
             root: The cache folder that holds all stores.
@@ -83,17 +87,35 @@ class Store:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_lock(folder))
                 folder.mkdir(exist_ok=True)
-                _drop_if_behaviour_changed(folder, fingerprint)
+                dropped = _drop_if_behaviour_changed(folder, fingerprint)
                 store = cls._open(folder, identity, num_rows, width, dtype)
+                store.spoilt += dropped
             except CacheError:
                 rmtree(folder, ignore_errors=True)
                 raise
             except OSError as error:
-                raise CacheError(
-                    f"the cache folder {folder} cannot be written ({error.strerror}); "
-                    "set LEVERET_HOME to a folder that can"
-                ) from error
+                found = cls._for_reading(folder, num_rows, width, dtype, fingerprint)
+                if found is None:
+                    raise CacheError(
+                        f"the cache folder {folder} cannot be written ({error.strerror}) and does not hold every row; "
+                        "set LEVERET_HOME to a folder that can"
+                    ) from error
+                store = found
             yield store
+
+    @classmethod
+    def _for_reading(
+        cls, folder: Path, num_rows: int, width: int, dtype: str, fingerprint: NDArray[np.float32]
+    ) -> Self | None:
+        """The store as it lies there, without a lock, if it needs no work at all."""
+        data = folder / "rows.bin"
+        try:
+            if not _same_behaviour(folder / "fingerprint.npy", fingerprint) or data.stat().st_size == 0:
+                return None
+            store = cls._verified(folder, np.memmap(data, dtype=dtype, mode="r", shape=(num_rows, width)))
+        except (OSError, ValueError):  # nothing there, or rows of another length
+            return None
+        return store if store.done.all() else None
 
     @classmethod
     def _open(cls, folder: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> Self:
@@ -102,18 +124,25 @@ class Store:
         if not data.exists() or data.stat().st_size != num_bytes:
             journal.unlink(missing_ok=True)
             _allocate(data, num_bytes)
-        if journal.exists() and not journal.read_bytes().endswith(b"\n"):
-            with journal.open("ab") as file:
-                file.write(b"\n")  # or the line that a killed process left unfinished would spoil the next one
+        spoilt = _mended_journal(journal)
         # written each time, so that its date says when the store was last used, for `leveret cache gc`
         described = {"identity": identity, "rows": num_rows, "width": width, "dtype": dtype}
-        _replace(about, (json.dumps(described, indent=1) + "\n").encode())
+        content = (json.dumps(described, indent=1) + "\n").encode()
+        spoilt += [about.name] if about.exists() and _json(about.read_bytes()) != json.loads(content) else []
+        _replace(about, content)
         rows: NDArray[Any] = (
             np.memmap(data, dtype=dtype, mode="r+", shape=(num_rows, width))
             if num_bytes
             else np.empty((num_rows, width), dtype)
         )
-        store = cls(folder, rows, np.zeros(num_rows, dtype=bool), {}, set(), [])
+        store = cls._verified(folder, rows)
+        store.spoilt = spoilt
+        return store
+
+    @classmethod
+    def _verified(cls, folder: Path, rows: NDArray[Any]) -> Self:
+        """The store of rows of which every piece that the journal records was compared with its digest."""
+        store = cls(folder, rows, np.zeros(len(rows), dtype=bool), {}, set(), [])
         for piece in _journal(folder):
             first, stop = piece["rows"]
             if _digest(rows[first:stop]) == piece["sha256"]:
@@ -159,7 +188,7 @@ def rows_recorded(root: Path, identity: Mapping[str, Any], num_rows: int, width:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """What `leveret cache ls` shows of one store."""
+    """What `leveret cache ls` shows of one store; where its identity.json is damaged, little."""
 
     key: str
     folder: Path
@@ -171,6 +200,7 @@ class StoredRows:
     num_damaged: int
     num_bytes: int
     last_used: float
+    spoilt: Sequence[str] = ()
 
 
 def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
@@ -181,7 +211,14 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
     """
     for path in sorted(root.glob("??/*/identity.json")):
         folder = path.parent
-        described = json.loads(path.read_text())
+        described, spoilt = _described(path), _sorted_lines(folder / "journal.jsonl")[1]
+        names = ["journal.jsonl"] if any(line.endswith(b"\n") for line in spoilt) else []
+        if described is None:
+            data = folder / "rows.bin"
+            held = data.stat().st_size if data.exists() else 0
+            names = [path.name, *names]
+            yield StoredRows(folder.name, folder, {}, 0, 0, "", 0, 0, held, path.stat().st_mtime, names)
+            continue
         num_rows, width, dtype = described["rows"], described["width"], described["dtype"]
         done, damaged = np.zeros(num_rows, dtype=bool), np.zeros(num_rows, dtype=bool)
         data = folder / "rows.bin"
@@ -195,8 +232,18 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
             damaged[span] |= not whole
         yield StoredRows(
             folder.name, folder, described["identity"], num_rows, width, dtype, int(done.sum()),
-            int((damaged & ~done).sum()), held, path.stat().st_mtime,
+            int((damaged & ~done).sum()), held, path.stat().st_mtime, names,
         )  # fmt: skip
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """What identity.json says, if its digest is the folder's name."""
+    described = _json(path.read_bytes())
+    try:
+        folder = _folder(path.parents[2], *(described[key] for key in ("identity", "rows", "width", "dtype")))
+    except (TypeError, KeyError):
+        return None
+    return described if folder == path.parent else None
 
 
 def remove(store: StoredRows) -> None:
@@ -218,16 +265,25 @@ def _folder(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, 
     return root / key[:2] / key
 
 
-def _drop_if_behaviour_changed(folder: Path, fingerprint: NDArray[np.float32]) -> None:
-    path = folder / "fingerprint.npy"
-    known = _read_fingerprint(path)
-    # batch, threads and devices move a vector by 1e-6 of its size, bfloat16 by 6e-3; a changed network by far more
-    if known.shape == fingerprint.shape and np.linalg.norm(known - fingerprint) <= 0.02 * np.linalg.norm(known):
-        return
-    (folder / "journal.jsonl").unlink(missing_ok=True)
+def _drop_if_behaviour_changed(folder: Path, fingerprint: NDArray[np.float32]) -> list[str]:
+    """The fingerprint's file name if rows were dropped for it."""
+    path, journal = folder / "fingerprint.npy", folder / "journal.jsonl"
+    if _same_behaviour(path, fingerprint):
+        return []
+    dropped = [path.name] if journal.exists() else []
+    journal.unlink(missing_ok=True)
     written = BytesIO()
     np.save(written, fingerprint)
     _replace(path, written.getvalue())
+    return dropped
+
+
+def _same_behaviour(path: Path, fingerprint: NDArray[np.float32]) -> bool:
+    known = _read_fingerprint(path)
+    # batch, threads and devices move a vector by 1e-6 of its size, bfloat16 by 6e-3; a changed network by far more
+    return bool(
+        known.shape == fingerprint.shape and np.linalg.norm(known - fingerprint) <= 0.02 * np.linalg.norm(known)
+    )
 
 
 def _read_fingerprint(path: Path) -> NDArray[np.float32]:
@@ -239,15 +295,37 @@ def _read_fingerprint(path: Path) -> NDArray[np.float32]:
 
 def _journal(folder: Path) -> Iterator[Mapping[str, Any]]:
     path = folder / "journal.jsonl"
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            piece = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the line that a killed process was writing; its piece does not count
-        if isinstance(piece, dict) and piece.pop("crc32", None) == _crc32(piece):
-            yield piece
+    if path.exists():
+        yield from filter(None, map(_piece, path.read_bytes().splitlines()))
+
+
+def _piece(line: bytes) -> dict[str, Any] | None:
+    """What a line records; None for a damaged one, and for the one that a killed process was writing."""
+    piece = _json(line)
+    return piece if isinstance(piece, dict) and piece.pop("crc32", None) == _crc32(piece) else None
+
+
+def _json(content: bytes) -> Any:
+    """None where it is no JSON."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _mended_journal(path: Path) -> list[str]:
+    """Drop the lines that record nothing, which would spoil the next one; the file's name if any was damaged."""
+    good, bad = _sorted_lines(path)
+    if bad:
+        _replace(path, b"".join(good))
+    return [path.name] if any(line.endswith(b"\n") for line in bad) else []
+
+
+def _sorted_lines(path: Path) -> tuple[list[bytes], list[bytes]]:
+    """Lines of a journal that record a piece, and those that do not; one without its end was being written."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    good = [line for line in lines if line.endswith(b"\n") and _piece(line) is not None]
+    return good, [line for line in lines if line not in set(good)]
 
 
 def _crc32(piece: Mapping[str, Any]) -> int:

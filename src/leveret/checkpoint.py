@@ -69,14 +69,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     weights, described = read_tensors(path, HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
     try:
         name, values, extra = (described[key] for key in ("encoder", "config", "extra"))
-    except KeyError as error:
-        raise CheckpointError(f"the header of {path} is damaged (KeyError: {error})") from error
+        if not (isinstance(name, str) and isinstance(values, dict) and isinstance(extra, dict)):
+            raise TypeError("expected text and two objects as encoder, config and extra")
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the header of {path} is damaged ({type(error).__name__}: {error})") from error
     config = config_from_json(name, values)
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten at once
-        encoder = config.build()
     try:
+        with torch.device("meta"):  # a config that asks for more memory than there is must not get it
+            config.build().load_state_dict(weights, assign=True)
+        with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten at once
+            encoder = config.build()
         encoder.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise CheckpointError(f"the weights in {path} do not fit {name}: {error}") from error
     return Checkpoint(name, config, encoder.eval(), extra)
 
@@ -105,5 +109,9 @@ def _like(pattern: Any, value: Any) -> Any:
     if is_dataclass(pattern) and isinstance(value, Mapping):
         return replace(pattern, **{key: _like(getattr(pattern, key, None), item) for key, item in value.items()})  # type: ignore[type-var]
     if isinstance(value, list):
-        return tuple(_like(None, item) for item in value)
+        value = tuple(_like(None, item) for item in value)
+    if isinstance(pattern, bool | int | float | str | tuple):
+        kinds = (int, float) if type(pattern) is float else (type(pattern),)
+        if type(value) not in kinds:
+            raise TypeError(f"{value!r} in the place of {pattern!r}")
     return value

@@ -5,9 +5,10 @@ once for them, not at every run.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from errno import EACCES, EPERM, EROFS
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -17,34 +18,55 @@ from torch import nn
 from leveret.home import home
 
 _BYTES = torch.uint8
+_FILES_AT_ONCE = 4096
 
 
 def content_digests(paths: Sequence[Path], threads: int) -> list[str]:
     """Sha256 of each file's bytes; an unreadable file has the empty string.
 
+    Where leveret's home cannot be written, what it remembers is used and nothing is added.
+
     Raises:
-        OSError: The database cannot be written, or is damaged.
+        OSError: The database is damaged, or its disk full.
     """
     database = home() / "digests.sqlite"
-    database.parent.mkdir(parents=True, exist_ok=True)
     keys = [_key(path) for path in paths]
+    known: dict[str, str] = {}
     try:
+        database.parent.mkdir(parents=True, exist_ok=True)
         # closing() closes, the connection's own `with` commits
         with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
             connection.execute("create table if not exists digests (key text primary key, digest text)")
-            known = dict(_known(connection, [key for key in keys if key]))
-            missing = {key: path for key, path in zip(keys, paths, strict=True) if key and key not in known}
-            with ThreadPoolExecutor(threads) as pool:
-                found = zip(missing, pool.map(_digest_or_nothing, missing.values()), strict=True)
-                fresh = {key: digest for key, digest in found if digest}
+            known.update(_known(connection, list(dict.fromkeys(key for key in keys if key))))
+            fresh = _fresh(keys, paths, known, threads)
+            known |= fresh
             connection.executemany("insert or replace into digests values (?, ?)", fresh.items())
-    except sqlite3.Error as error:
-        raise OSError(
-            f"{database}, which remembers digests of files, cannot be used ({error}); remove it, or set LEVERET_HOME "
-            "to a folder that can be written"
-        ) from error
-    known |= fresh
+    except (sqlite3.Error, OSError) as error:
+        if not _says_read_only(error):
+            raise OSError(
+                f"{database}, which remembers digests of files, cannot be used ({error}); remove it, or set "
+                "LEVERET_HOME to a folder that can be written"
+            ) from error
+        known |= _fresh(keys, paths, known, threads)
     return [known.get(key, "") for key in keys]
+
+
+def _fresh(keys: Sequence[str], paths: Sequence[Path], known: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Digests of the readable files that are not known yet, by key."""
+    missing = {key: path for key, path in zip(keys, paths, strict=True) if key and key not in known}
+    with ThreadPoolExecutor(threads) as pool:
+        paths = list(missing.values())
+        # in blocks, since a thread pool remembers a kilobyte for each call that it was given
+        blocks = (paths[first : first + _FILES_AT_ONCE] for first in range(0, len(paths), _FILES_AT_ONCE))
+        digests = (digest for block in blocks for digest in pool.map(_digest_or_nothing, block))
+        return {key: digest for key, digest in zip(missing, digests, strict=True) if digest}
+
+
+def _says_read_only(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (EACCES, EPERM, EROFS)
+    # a database error has a name since Python 3.11
+    return str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN"))
 
 
 def file_sha256(path: Path) -> str:

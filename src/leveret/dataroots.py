@@ -39,7 +39,7 @@ class DataRoots:
         Raises:
             DatasetError: Two roots, or a name that is no dataset.
         """
-        roots = [Path(word).expanduser() for word in data if not _named(word, names)]
+        roots = [Path(os.path.expanduser(word)) for word in data if not _named(word, names)]
         if len(roots) > 1:
             raise DatasetError(
                 f"{len(roots)} data roots ({', '.join(map(str, roots))}); give one, and NAME=PATH for more"
@@ -62,8 +62,10 @@ class DataRoots:
         Raises:
             DatasetError: Nobody says where, or there is nothing.
         """
-        root = self.root or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
-        place = Path(named).expanduser() if named else self.folders.get(dataset.name, root and root / dataset.name)
+        root = self.root or (Path(os.path.expanduser(os.environ[VARIABLE])) if os.environ.get(VARIABLE) else None)
+        place = (
+            Path(os.path.expanduser(named)) if named else self.folders.get(dataset.name, root and root / dataset.name)
+        )
         if place is None:
             raise DatasetError(
                 f"nobody says where {dataset.title} lies: give --data ROOT (with a folder {dataset.name} in it), "
@@ -78,4 +80,4 @@ def _named(word: str, names: Sequence[str]) -> tuple[str, Path] | None:
     name, equals, path = word.partition("=")
     if equals and name not in names and not Path(word).exists():
         raise DatasetError(f"no dataset {name!r} in {word!r}; known: {', '.join(names) or 'none'}")
-    return (name, Path(path).expanduser()) if equals and name in names else None
+    return (name, Path(os.path.expanduser(path))) if equals and name in names else None

@@ -121,6 +121,11 @@ def embed_job(
                 reporter.say(
                     f"cache: rows {first} to {stop - 1} of {stores[k].folder} are damaged; they are computed again"
                 )
+            for name in stores[k].spoilt:
+                reporter.say(
+                    f"cache: {name} of {stores[k].folder} is damaged, or of another behaviour of the encoder; "
+                    "what it vouched for is computed again"
+                )
         _fill(job, runners, [stores[k] for k in range(len(runners))], policy, reporter)
         found = [_rows(plan, stores[k]) for k in range(len(runners))]
     for rows in found:
@@ -177,16 +182,19 @@ def embed(
     (runner,) = runners_of([load_encoder(encoder)], compute, () if layer is None else (layer,))
     job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
-    X = rows.X.astype(np.float32)
+    X = rows.X.astype(np.float32, copy=False)
     if window is not None:
         return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
     first = np.searchsorted(rows.clip, np.arange(len(rows.clips)))
     counts = np.diff([*first, len(X)])
+    if (counts > 1).any():
+        X = np.add.reduceat(X, first)
+        X /= counts[:, None].astype(np.float32)
     return VectorFile(
         [clip.id for clip in rows.clips],
         np.zeros(len(rows.clips)),
         np.array([job.plan.lengths[k] for k in range(len(job.plan.clips)) if job.plan.clips[k].id not in rows.bad]),
-        (np.add.reduceat(X, first) / counts[:, None]).astype(np.float32),
+        X,
         about,
     )
 

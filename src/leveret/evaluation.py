@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
-from leveret.loading import load_encoder, load_tasks
+from leveret.loading import LONGEST_CLIP_SECONDS, load_encoder, load_tasks
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
@@ -26,6 +27,7 @@ from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
 from leveret.runs import Run, RunWriter, task_keys
 from leveret.scoring import score_task
+from leveret.text import printable
 from leveret.vector_rows import rows_of_file, vector_identity
 from leveret.workload import Workload, dealt_out
 
@@ -72,6 +74,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if isinstance(self.crop, str) and self.crop != "clip":
             raise ValueError(f"crop={self.crop!r}; expected a number of seconds, or 'clip' for the whole clip")
+        if isinstance(self.crop, float | int) and not MIN_SECONDS <= self.crop <= LONGEST_CLIP_SECONDS:
+            raise ValueError(
+                f"crop={self.crop} s; expected {MIN_SECONDS} (one analysis window) to {LONGEST_CLIP_SECONDS:.0f}"
+            )
 
 
 @dataclass(frozen=True)
@@ -313,7 +319,7 @@ class _Logging(Reporter):
         self._reporter, self._lines = reporter, lines
 
     def say(self, text: str) -> None:
-        self._lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+        self._lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
         self._reporter.say(text)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from leveret.clips import Clip, Fold
@@ -122,6 +123,7 @@ def _clips(
     clips: list[Clip] = []
     places: list[tuple[str, str]] = []
     line_of: dict[str, int] = {}
+    place_of: dict[str, Path] = {}  # many spans may lie in one file
     for number, row in rows:
         where = f"{path}, row {number}"
         file = row.get("file", "")
@@ -131,11 +133,11 @@ def _clips(
         if end is not None and end <= start:
             raise ManifestError(f"{where}: start {start} is not before end {end}; correct the span")
         if kind == "slots":
-            labels = tuple(row.get(column, "") for column in slot_columns)
+            labels = tuple(intern(row.get(column, "")) for column in slot_columns)
         elif kind == "multi":
-            labels = tuple(dict.fromkeys(label for label in row["label"].split("|") if label))
+            labels = tuple(dict.fromkeys(intern(label) for label in row["label"].split("|") if label))
         else:
-            labels = (row["label"],)
+            labels = (intern(row["label"]),)
         if kind != "multi" and not all(labels):
             raise ManifestError(f"{where}: the label of {file!r} is empty; a {kind}-label task needs one")
         # 15 digits, since 6 would make one clip of two that begin in the same tenth of a second of the third hour
@@ -149,10 +151,10 @@ def _clips(
         clips.append(
             Clip(
                 clip_id,
-                path.parent / file,
+                place_of.setdefault(file, path.parent / file),
                 labels,
-                row.get("group") or file,
-                row.get("source", ""),
+                intern(row.get("group") or file),
+                intern(row.get("source", "")),
                 start,
                 end,
             )
@@ -202,7 +204,9 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
         from pyarrow import parquet
 
         try:
-            table = parquet.read_table(path)
+            # not read_table, which takes a folder's name of the form a=b for one more column
+            with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
+                table = parquet.ParquetFile(file).read()
         except (pyarrow.ArrowException, OSError) as error:
             raise ManifestError(f"{path} is not a Parquet file ({error})") from error
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
@@ -212,7 +216,10 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
             )
         columns = list(table.column_names)
         # a row as a dict would hide a column that stands twice, so columns are read by number
-        cells = [table.column(k).to_pylist() for k in range(len(columns))]
+        try:
+            cells = [table.column(k).to_pylist() for k in range(len(columns))]
+        except ValueError as error:  # text that is not UTF-8, dates beyond what Python holds
+            raise ManifestError(f"{path} has a cell that is neither text nor a number ({error})") from error
         text = [
             {name: "" if value is None else str(value) for name, value in zip(columns, row, strict=True)}
             for row in zip(*cells, strict=True)

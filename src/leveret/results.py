@@ -7,8 +7,10 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from statistics import fmean
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin
 
 SCHEMA_VERSION = 1
 
@@ -167,6 +169,10 @@ class Scorecard:
                     f"{where} has schema version {version}, this leveret reads up to {SCHEMA_VERSION}; upgrade"
                 )
             tasks = [task_result_from_json(task) for task in values["tasks"]]
+            if not (isinstance(values["encoder"]["name"], str) and isinstance(values["protocol"]["title"], str)):
+                raise TypeError("the names of the encoder and the protocol are no text")
+            if not isinstance(values["run"], dict):
+                raise TypeError("what it says of the run is no object")
             return cls(encoder=values["encoder"], protocol=values["protocol"], tasks=tasks, run=values["run"])
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ResultError(f"{where} is not a leveret scorecard ({type(error).__name__}: {error})") from error
@@ -174,9 +180,29 @@ class Scorecard:
 
 def task_result_from_json(values: Mapping[str, Any]) -> TaskResult:
     """The result that `asdict` and JSON made plain."""
-    known = {one.name for one in fields(TaskResult)}
+    known: dict[str, Any] = {one.name: one.type for one in fields(TaskResult)}
     plain = {key: value for key, value in values.items() if key in known}
+    for key, value in plain.items():
+        if not _is_of(known[key], value):
+            raise TypeError(f"{key} is {value!r}")
     return TaskResult(**plain | {"interval": tuple(plain["interval"])})
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether what JSON held can be a field of this type."""
+    inner = get_args(kind)
+    origin = get_origin(kind)
+    if kind is float:
+        return type(value) in (int, float) and isfinite(value)
+    if origin is tuple:
+        return isinstance(value, list) and len(value) == len(inner) and all(map(_is_of, inner, value))
+    if origin is Sequence:
+        return isinstance(value, list) and all(_is_of(inner[0], item) for item in value)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_is_of(inner[1], item) for item in value.values())
+    if origin is UnionType:
+        return any(_is_of(one, value) for one in inner)
+    return kind is Any or type(value) is kind
 
 
 def domain_means(results: Sequence[TaskResult]) -> dict[str, float]:

@@ -50,6 +50,11 @@ class Compute:
     threads: int | None = None
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in (("batch_size", self.batch_size), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}; expected 1 or more")
+
     def torch_device(self) -> torch.device:
         """The device that "auto" stands for here.
 

@@ -118,10 +118,13 @@ class RunWriter:
 
     def finished(self) -> dict[str, TaskResult]:
         """Task -> the result that an interrupted run of the same config left."""
-        return {
-            path.stem: task_result_from_json(json.loads(path.read_text()))
-            for path in sorted((self.partial / "results").glob("*.json"))
-        }
+        found = {}
+        for path in sorted((self.partial / "results").glob("*.json")):
+            try:
+                found[path.stem] = task_result_from_json(_read_json(path))
+            except (KeyError, TypeError, AttributeError):
+                path.unlink()  # damaged: the task is done again
+        return found
 
     def add(self, key: str, result: TaskResult, predictions: Predictions) -> None:
         """Record a finished task; the result comes last, and only then the task counts as finished."""
@@ -165,7 +168,7 @@ def find_runs(path: Path) -> list[Run]:
     """
     found = [path / "scorecard.json"] if (path / "scorecard.json").exists() else sorted(path.rglob("scorecard.json"))
     runs = [
-        Run(card.parent, Scorecard.from_json(card.read_text(encoding="utf-8"), str(card)))
+        Run(card.parent, Scorecard.from_json(card.read_text(encoding="utf-8", errors="replace"), str(card)))
         for card in found
         if not any(part.endswith(PARTIAL) for part in card.parts)
     ]
@@ -194,18 +197,27 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """What `write_predictions` wrote."""
-    table = parquet.read_table(path)
-    described = json.loads(table.schema.metadata[b"leveret"])
-    vocabulary: dict[str, list[str]] = described["vocabulary"]
-    scores = []
-    for slot, names in vocabulary.items():
-        column = table[f"scores:{slot}" if slot else "scores"].combine_chunks()
-        scores.append(column.flatten().to_numpy(zero_copy_only=False).reshape(-1, len(names)))
-    return Predictions(
-        table["clip"].to_pylist(), table["group"].to_pylist(), table["labels"].to_pylist(),
-        vocabulary, scores, described["metric"],
-    )  # fmt: skip
+    """What `write_predictions` wrote.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        table = parquet.ParquetFile(path).read()
+        described = json.loads(table.schema.metadata[b"leveret"])
+        vocabulary: dict[str, list[str]] = described["vocabulary"]
+        scores = []
+        for slot, names in vocabulary.items():
+            column = table[f"scores:{slot}" if slot else "scores"].combine_chunks()
+            scores.append(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(names)))
+        return Predictions(
+            table["clip"].to_pylist(), table["group"].to_pylist(), table["labels"].to_pylist(),
+            vocabulary, scores, described["metric"],
+        )  # fmt: skip
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} is missing or damaged ({type(error).__name__}: {error}); evaluate again, into another folder"
+        ) from error
 
 
 def _read_json(path: Path) -> Any:

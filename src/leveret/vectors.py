@@ -5,6 +5,7 @@ rows of one file are windows of it. An npz file holds the same as arrays, `file`
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+_ROWS_AT_ONCE = 16_384  # a row group is held in memory until it is written
 FORMATS = (".parquet", ".npz")
 
 
@@ -49,7 +51,8 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
         VectorsError: Another ending than FORMATS.
     """
     check_format(path)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # a name of its own, or two processes that write one file would mix their halves
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
     try:
         if path.suffix == ".npz":
             np.savez(
@@ -69,7 +72,8 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
                 "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.vector.shape[1]),
             }
             table = pa.table(columns).replace_schema_metadata({"leveret": json.dumps(vectors.about)})
-            parquet.write_table(table, partial)
+            with partial.open("wb") as file:  # pyarrow itself opens no path that is not UTF-8
+                parquet.write_table(table, file, row_group_size=_ROWS_AT_ONCE)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -97,15 +101,24 @@ def read_vectors(path: Path) -> VectorFile:
     if not path.is_file():
         raise VectorsError(f"no vector file at {path}; write one with `leveret embed FILES -o {path.name}`")
     try:
-        table = parquet.read_table(path)
+        # not read_table, which takes a folder's name of the form a=b for one more column
+        with path.open("rb") as file:
+            table = parquet.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error
+    twice = [name for name in ("file", "vector", "start", "seconds") if table.column_names.count(name) > 1]
+    if twice:
+        raise VectorsError(f"{path} has the column {', '.join(twice)} twice; rename or remove one")
     missing = [name for name in ("file", "vector") if name not in table.column_names]
     if missing:
         raise VectorsError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     if not len(table):
         raise VectorsError(f"{path} holds no vectors; expected one row a file or window")
-    names = table["file"].to_pylist()
+    try:
+        names = table["file"].to_pylist()
+        about = json.loads((table.schema.metadata or {}).get(b"leveret", b"{}"))
+    except ValueError as error:
+        raise VectorsError(f"{path}: the column file or leveret's own notes are no text ({error})") from error
     if not all(isinstance(name, str) for name in names):
         raise VectorsError(f"{path}: the column file is {table['file'].type} with nulls or numbers; expected paths")
     column = table["vector"].combine_chunks()
@@ -124,8 +137,13 @@ def read_vectors(path: Path) -> VectorFile:
         raise VectorsError(
             f"{path}: {len(bad)} vectors are not finite, the first is of {names[bad[0]]!r}; leave them out"
         )
-    about = json.loads((table.schema.metadata or {}).get(b"leveret", b"{}"))
-    return VectorFile(names, _numbers(path, table, "start"), _numbers(path, table, "seconds"), vector, about)
+    return VectorFile(
+        names,
+        _numbers(path, table, "start"),
+        _numbers(path, table, "seconds"),
+        vector,
+        about if isinstance(about, dict) else {},
+    )
 
 
 def _holds_numbers(column: pa.DataType) -> bool:

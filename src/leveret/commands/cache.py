@@ -70,11 +70,16 @@ class Cache:
             for store in found:
                 if store.num_damaged:
                     out.print(
-                        f"{safe(store.folder)}: {store.num_damaged} damaged rows; the next run computes them again"
+                        f"{safe(store.folder)}: {store.num_damaged} damaged rows; the next run computes them again",
+                        soft_wrap=True,
                     )
-        return 1 if any(store.num_damaged for store in found) else 0
+                for name in store.spoilt:
+                    out.print(f"{safe(store.folder)}: {name} is damaged; the next run mends it", soft_wrap=True)
+        return 1 if any(store.num_damaged or store.spoilt for store in found) else 0
 
 
 def _encoder_of(store: "StoredRows") -> str:
+    if not store.identity:
+        return "?"
     encoder = store.identity["encoder"]
     return str(encoder["config"].get("encoder", encoder["origin"]))

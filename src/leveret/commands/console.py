@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +18,9 @@ PATIENCE_SECONDS = 2.0
 
 # results go to standard output, what happens meanwhile to standard error, so that a pipe gets results alone
 # a pipe has no width of its own; eighty columns would fold every table
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-err = Console(stderr=True, highlight=False)
+# no emoji: a file may well be called a:bomb:.wav
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 class ConsoleReporter(Reporter):
@@ -64,8 +66,8 @@ class ConsoleReporter(Reporter):
 
 
 def safe(text: object) -> str:
-    """Text with no markup and no terminal codes: file and class names come from strangers."""
-    return escape(printable(text, keep="\n"))
+    """Text with no markup, terminal codes or line breaks: file and class names come from strangers."""
+    return escape(printable(text))
 
 
 def print_table(
@@ -115,5 +117,7 @@ def percent(score: float | None) -> str:
 
 
 def standard_input_lines() -> list[str]:
-    """Names from standard input, one a line, empty lines left out."""
+    """Names from standard input, one a line, empty lines left out; they may be no text, as names of files may."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     return [line.rstrip("\n") for line in sys.stdin if line.strip()]

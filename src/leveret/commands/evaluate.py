@@ -94,8 +94,6 @@ class Evaluate:
         from leveret.registry import entries
         from leveret.runner import Compute
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
         protocol = Protocol(
             name=self.protocol, head=self.probe, steps=self.steps, seeds=tuple(range(self.seeds)),
             check_rates=self.check_rates, average=self.average,
@@ -107,6 +105,8 @@ class Evaluate:
             threads=self.threads,
             compile=self.compile,
         )
+        if self.threads:
+            torch.set_num_threads(self.threads)
         datasets = [name for name, entry in entries("tasks").items() if isinstance(entry, Dataset)]
         config = EvaluateConfig(
             encoders=self.encoder, tasks=self.tasks, only=self.only, layers=self.layer,

@@ -23,7 +23,7 @@ from leveret.contracts import Task
 from leveret.home import require_space
 from leveret.progress import Reporter
 from leveret.runs import task_keys
-from leveret.suites.hear import HearWriter, misread_labels
+from leveret.suites.hear import HearWriter, formulas, misread_labels
 from leveret.suites.parts import FORMAT_VERSION, ExportError, Parts, SuiteWriter, file_stem, parts_of
 from leveret.suites.xares import XaresWriter
 
@@ -146,6 +146,12 @@ class _Job:
 
     def export(self, policy: BadFilePolicy, threads: int, reporter: Reporter) -> Exported:
         """Write beside, then rename."""
+        if self.format == "hear" and (found := formulas(self.task.labels)):
+            raise ExportError(
+                f"{self.task.name!r} has labels that a spreadsheet would run as formulas "
+                f"({', '.join(map(repr, found[:5]))}), and HEAR keeps its labels in a CSV file; rename them, or export "
+                "with --format xares"
+            )
         if self.format == "hear" and (misread := misread_labels(self.task.labels)):
             reporter.say(
                 f"{self.task.name}: heareval reads labels with pandas, which takes {', '.join(map(repr, misread[:5]))} "

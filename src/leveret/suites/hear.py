@@ -109,5 +109,10 @@ def misread_labels(labels: Sequence[str]) -> list[str]:
     return missing + [label for label, number in zip(rest, numbers, strict=True) if str(number) != label]
 
 
+def formulas(labels: Sequence[str]) -> list[str]:
+    """Those that a spreadsheet would take for formulas, and run, when somebody opens the vocabulary in one."""
+    return [label for label in labels if re.match(r"[=@\t\r]|[+-](?!\d+(\.\d*)?$)", label)]
+
+
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

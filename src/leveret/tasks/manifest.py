@@ -3,6 +3,7 @@
 Source: leveret's own; the columns and the rules for what is missing are in `leveret.manifests`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def manifest_tasks(path: str, suite: str | None = None) -> list[Task]:
     """
     if not path:
         raise ManifestError("manifest: needs a file, such as manifest:data/labels.csv")
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     suite = suite or f"{file.resolve().parent.name}/{file.stem}"
     return [_task(file, part, suite) for part in read_manifest(file)]
 

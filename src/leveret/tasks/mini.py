@@ -7,6 +7,7 @@ other audio.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -82,7 +83,7 @@ def mini_tasks(folder: str = "") -> list[Task]:
     Args:
         folder: What follows `mini:`, where the suite is or shall be; empty is `mini-v1` in leveret's home.
     """
-    place = Path(folder).expanduser() if folder else home() / FOLDER
+    place = Path(os.path.expanduser(folder)) if folder else home() / FOLDER
     return manifest_tasks(str(make_suite(place)), suite="mini")
 
 

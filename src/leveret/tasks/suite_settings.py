@@ -6,6 +6,7 @@ Source: leveret's own. Files written by `leveret data export` carry these settin
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -150,7 +151,7 @@ def task_folders(spec: str, path: str, is_task: Callable[[Path], bool], expected
     """
     if not path:
         raise SuiteError(f"{spec}: needs a folder, such as {spec}:data/tasks")
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if not folder.is_dir():
         raise SuiteError(f"no folder {str(folder)!r}; {spec}: expects a folder with {expected}, or a folder of such")
     alone = is_task(folder)
