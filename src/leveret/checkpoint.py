@@ -18,6 +18,8 @@ from leveret.tensor_files import read_tensors, write_tensors
 
 CHECKPOINT_VERSION = 1
 HEADER = "leveret"
+LARGEST_SIZE = 65_536
+"""Of any width, depth or rate in a config; what a stranger's file asks for is built before it is compared."""
 
 
 class CheckpointError(ValueError):
@@ -108,6 +110,8 @@ def config_from_json(name: str, values: Mapping[str, Any]) -> EncoderConfig:
 def _like(pattern: Any, value: Any) -> Any:
     if is_dataclass(pattern) and isinstance(value, Mapping):
         return replace(pattern, **{key: _like(getattr(pattern, key, None), item) for key, item in value.items()})  # type: ignore[type-var]
+    if isinstance(value, int) and abs(value) > LARGEST_SIZE:
+        raise TypeError(f"{value} is no size of a network")
     if isinstance(value, list):
         value = tuple(_like(None, item) for item in value)
     if isinstance(pattern, bool | int | float | str | tuple):

@@ -207,14 +207,14 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[st
             # not read_table, which takes a folder's name of the form a=b for one more column
             with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
                 table = parquet.ParquetFile(file).read()
-        except (pyarrow.ArrowException, OSError) as error:
+            columns = list(table.column_names)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise ManifestError(f"{path} is not a Parquet file ({error})") from error
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
         if nested:
             raise ManifestError(
                 f"{path}: {', '.join(map(repr, nested))} holds lists; expected one value a cell, tags joined by '|'"
             )
-        columns = list(table.column_names)
         # a row as a dict would hide a column that stands twice, so columns are read by number
         try:
             cells = [table.column(k).to_pylist() for k in range(len(columns))]

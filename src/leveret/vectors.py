@@ -104,14 +104,15 @@ def read_vectors(path: Path) -> VectorFile:
         # not read_table, which takes a folder's name of the form a=b for one more column
         with path.open("rb") as file:
             table = parquet.ParquetFile(file).read()
-    except (pa.ArrowException, OSError) as error:
+        columns = list(table.column_names)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error
-    twice = [name for name in ("file", "vector", "start", "seconds") if table.column_names.count(name) > 1]
+    twice = [name for name in ("file", "vector", "start", "seconds") if columns.count(name) > 1]
     if twice:
         raise VectorsError(f"{path} has the column {', '.join(twice)} twice; rename or remove one")
-    missing = [name for name in ("file", "vector") if name not in table.column_names]
+    missing = [name for name in ("file", "vector") if name not in columns]
     if missing:
-        raise VectorsError(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+        raise VectorsError(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
     if not len(table):
         raise VectorsError(f"{path} holds no vectors; expected one row a file or window")
     try:

@@ -5,10 +5,14 @@ start of the interpreter on.
 """
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +40,16 @@ class Command:
     home: Path
     output: Path
 
-    def start(self) -> "subprocess.Popen[str]":
+    def start(self, before: Callable[[], object] | None = None) -> "subprocess.Popen[str]":
+        """Begin it.
+
+        Args:
+            before: Called in the new process before the command.
+        """
         words = [sys.executable, "-m", "leveret", *self.words, "-o", str(self.output)]
         environment = os.environ | {"LEVERET_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=before)
 
     def finish(self) -> float:
         """Run it to its end; the seconds it took."""
@@ -200,3 +210,45 @@ def test_two_processes_with_overlapping_jobs_both_end_with_their_results(make, t
             np.testing.assert_array_equal(values, expected[key])
     pieces = [sum(map(len, one.recorded().values())) for one in (alone, replace(alone, home=together[0].home))]
     assert pieces[0] <= pieces[1] <= 2 * pieces[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["embed", pytest.param("evaluate", marks=pytest.mark.soak)])
+def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, kind):
+    undisturbed, command = make(kind, "undisturbed"), make(kind, "stopped")
+    duration = undisturbed.finish()
+    (expected,) = undisturbed.results()
+    rng = np.random.default_rng(1)
+    recorded: dict[str, list[bytes]] = {}
+    # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
+    hearing = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    for share in (0.2, 0.4, 0.6, 0.8):  # before the first fifth Python itself is still starting
+        process = command.start(hearing)
+        try:
+            process.communicate(timeout=duration * (share + 0.2 * rng.random()))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+            assert "Traceback" not in said
+            # Python itself ends by the signal if that hit it while it compiled a string; to a shell both are 130
+            assert process.returncode in (0, 130, -signal.SIGINT)
+            assert process.returncode == 0 or "goes on from there" in said
+        recorded = check_after_kill(command, expected, recorded)
+    check_at_the_end(command, undisturbed, recorded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "limit"), [("embed", 500), ("evaluate", 3_000)])
+def test_a_file_that_cannot_grow_any_more_is_one_error_and_nothing_half_written(make, kind, limit):
+    """A limit on the size of files stands for a full disk: both end a write somewhere in the middle."""
+    undisturbed, command = make(kind, "undisturbed"), make(kind, "full")
+    undisturbed.finish()
+    process = command.start(partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2, said
+    assert "Traceback" not in said
+    assert said.count("leveret: error: ") == 1
+    assert not command.results()
+    assert not command.output.is_dir() or not list(command.output.iterdir())
+    assert not [path for path in command.output.parent.rglob("*") if "partial" in path.name]
+    check_at_the_end(command, undisturbed, {})
