@@ -17,11 +17,12 @@ from io import BytesIO
 from pathlib import Path
 from shutil import disk_usage, rmtree
 from typing import Any, Self
-from zlib import crc32
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from leveret.journal import append_line, from_json, mended, read_lines
 
 STORE_VERSION = 1
 
@@ -124,11 +125,14 @@ class Store:
         if not data.exists() or data.stat().st_size != num_bytes:
             journal.unlink(missing_ok=True)
             _allocate(data, num_bytes)
-        spoilt = _mended_journal(journal)
+        mend = mended(journal)
+        if mend is not None:
+            _replace(journal, mend[0])
+        spoilt = [journal.name] if mend and mend[1] else []
         # written each time, so that its date says when the store was last used, for `leveret cache gc`
         described = {"identity": identity, "rows": num_rows, "width": width, "dtype": dtype}
         content = (json.dumps(described, indent=1) + "\n").encode()
-        spoilt += [about.name] if about.exists() and _json(about.read_bytes()) != json.loads(content) else []
+        spoilt += [about.name] if about.exists() and from_json(about.read_bytes()) != json.loads(content) else []
         _replace(about, content)
         rows: NDArray[Any] = (
             np.memmap(data, dtype=dtype, mode="r+", shape=(num_rows, width))
@@ -143,7 +147,7 @@ class Store:
     def _verified(cls, folder: Path, rows: NDArray[Any]) -> Self:
         """The store of rows of which every piece that the journal records was compared with its digest."""
         store = cls(folder, rows, np.zeros(len(rows), dtype=bool), {}, set(), [])
-        for piece in _journal(folder):
+        for piece in read_lines(folder / "journal.jsonl"):
             first, stop = piece["rows"]
             if _digest(rows[first:stop]) == piece["sha256"]:
                 store.done[first:stop] = True
@@ -171,8 +175,7 @@ class Store:
             "bad": {str(row): reason for row, reason in bad.items()},
             "silent": list(silent),
         }
-        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({**line, "crc32": _crc32(line)}) + "\n")
+        append_line(self.folder / "journal.jsonl", line)
         self.done[first:stop] = True
         self.bad.update(bad)
         self.silent.update(silent)
@@ -181,7 +184,7 @@ class Store:
 def rows_recorded(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> int:
     """How many rows of an identity the journal records; nothing is opened, locked or verified."""
     done = np.zeros(num_rows, dtype=bool)
-    for piece in _journal(_folder(root, identity, num_rows, width, dtype)):
+    for piece in read_lines(_folder(root, identity, num_rows, width, dtype) / "journal.jsonl"):
         done[slice(*piece["rows"])] = True
     return int(done.sum())
 
@@ -211,8 +214,8 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
     """
     for path in sorted(root.glob("??/*/identity.json")):
         folder = path.parent
-        described, spoilt = _described(path), _sorted_lines(folder / "journal.jsonl")[1]
-        names = ["journal.jsonl"] if any(line.endswith(b"\n") for line in spoilt) else []
+        described, mend = _described(path), mended(folder / "journal.jsonl")
+        names = ["journal.jsonl"] if mend and mend[1] else []
         if described is None:
             data = folder / "rows.bin"
             held = data.stat().st_size if data.exists() else 0
@@ -225,7 +228,7 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
         num_bytes = num_rows * width * np.dtype(dtype).itemsize
         held = data.stat().st_size if data.exists() else 0
         rows = np.memmap(data, dtype=dtype, mode="r", shape=(num_rows, width)) if held == num_bytes > 0 else None
-        for piece in _journal(folder):
+        for piece in read_lines(folder / "journal.jsonl"):
             span = slice(*piece["rows"])
             whole = held == num_bytes and (not verify or rows is None or _digest(rows[span]) == piece["sha256"])
             done[span] |= whole
@@ -238,7 +241,7 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
 
 def _described(path: Path) -> dict[str, Any] | None:
     """What identity.json says, if its digest is the folder's name."""
-    described = _json(path.read_bytes())
+    described = from_json(path.read_bytes())
     try:
         folder = _folder(path.parents[2], *(described[key] for key in ("identity", "rows", "width", "dtype")))
     except (TypeError, KeyError):
@@ -291,45 +294,6 @@ def _read_fingerprint(path: Path) -> NDArray[np.float32]:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     except (FileNotFoundError, ValueError, EOFError):  # a damaged file vouches for nothing
         return np.empty(0, np.float32)
-
-
-def _journal(folder: Path) -> Iterator[Mapping[str, Any]]:
-    path = folder / "journal.jsonl"
-    if path.exists():
-        yield from filter(None, map(_piece, path.read_bytes().splitlines()))
-
-
-def _piece(line: bytes) -> dict[str, Any] | None:
-    """What a line records; None for a damaged one, and for the one that a killed process was writing."""
-    piece = _json(line)
-    return piece if isinstance(piece, dict) and piece.pop("crc32", None) == _crc32(piece) else None
-
-
-def _json(content: bytes) -> Any:
-    """None where it is no JSON."""
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
-
-
-def _mended_journal(path: Path) -> list[str]:
-    """Drop the lines that record nothing, which would spoil the next one; the file's name if any was damaged."""
-    good, bad = _sorted_lines(path)
-    if bad:
-        _replace(path, b"".join(good))
-    return [path.name] if any(line.endswith(b"\n") for line in bad) else []
-
-
-def _sorted_lines(path: Path) -> tuple[list[bytes], list[bytes]]:
-    """Lines of a journal that record a piece, and those that do not; one without its end was being written."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    good = [line for line in lines if line.endswith(b"\n") and _piece(line) is not None]
-    return good, [line for line in lines if line not in set(good)]
-
-
-def _crc32(piece: Mapping[str, Any]) -> int:
-    return crc32(json.dumps(piece).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
