@@ -165,7 +165,9 @@ def test_caches_are_counted_and_what_is_damaged_is_told():
     assert found.status == "warn"
     assert "4 rows damaged" in found.seen
     (store.folder / "identity.json").write_text("{")
-    assert "cannot be read" in by_name(check_disk(IMPORTED))["cache"].seen
+    found = by_name(check_disk(IMPORTED))["cache"]
+    assert found.status == "warn"
+    assert "1 store with a damaged identity.json or journal.jsonl" in found.seen
 
 
 def test_the_disk_is_left_alone_where_what_reads_it_is_broken():

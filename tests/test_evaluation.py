@@ -396,3 +396,15 @@ def test_leveret_evaluates_with_a_broken_torchaudio_on_the_path(tone_manifest, t
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("crop", [0, -1, 0.001, float("nan"), float("inf"), 1e6])
+def test_a_crop_that_is_no_length_is_refused(crop):
+    with pytest.raises(ValueError, match=r"crop=.*; expected 0\.025"):
+        EvaluateConfig(crop=crop)
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"threads": -1}, {"batch_size": 0}, {"batch_size": -3}])
+def test_threads_and_batches_of_none_are_refused(settings):
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        Compute(**settings)

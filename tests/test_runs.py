@@ -219,3 +219,25 @@ def test_a_long_name_fits_into_a_file_name(tmp_path, letter):
     writer = RunWriter(tmp_path / "run", CONFIG)
     writer.add(key, result(), SINGLE)
     assert list(writer.finished()) == [key]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"task": 3}'])
+def test_a_damaged_result_of_an_unfinished_run_is_done_again(tmp_path, content):
+    writer = RunWriter(tmp_path / "run", CONFIG)
+    writer.add("t", result(), SINGLE)
+    writer.add("u", result("u"), SINGLE)
+    (writer.partial / "results" / "t.json").write_bytes(content)
+    assert list(writer.finished()) == ["u"]
+    writer.abandon()
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "other"])
+def test_damaged_predictions_are_named(tmp_path, harm):
+    path = tmp_path / "t.parquet"
+    write_predictions(path, SINGLE)
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-30] if harm == "cut" else b"PAR1")
+    with pytest.raises(RunError, match=r"t\.parquet is missing or damaged"):
+        read_predictions(path)

@@ -240,8 +240,11 @@ def _cache_finding(root: Path) -> Finding:
                        "delete the folder; everything in it can be computed again")  # fmt: skip
     size, damaged = sum(store.num_bytes for store in held), sum(store.num_damaged for store in held)
     seen = f"{len(held)} store{'' if len(held) == 1 else 's'}, {size / 1e9:.2f} GB"
-    if damaged:
-        return Finding("warn", "cache", f"{seen}, {damaged} rows damaged", "no damaged rows",
+    spoilt = sum(bool(store.spoilt) for store in held)
+    if damaged or spoilt:
+        what = [f"{damaged} rows damaged"] * bool(damaged)
+        what += [f"{spoilt} store{'s' * (spoilt > 1)} with a damaged identity.json or journal.jsonl"] * bool(spoilt)
+        return Finding("warn", "cache", f"{seen}, {', '.join(what)}", "no damage",
                        "nothing: the next run computes them again; leveret cache verify names them")  # fmt: skip
     return Finding("pass", "cache", f"{seen} (leveret cache verify reads every byte)" if held else seen)
 
