@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -146,12 +147,16 @@ def test_a_kill_at_any_of_25_moments_changes_no_number(make, kind):
     undisturbed = make(kind, "undisturbed")
     duration = undisturbed.finish()
     (expected,) = undisturbed.results()
-    killed = 0
+    rng = np.random.default_rng(len(kind))
     for moment in range(25):
         command = make(kind, f"killed-{moment}")
-        killed += command.kill_after(duration * (moment + np.random.default_rng(moment).random()) / 25)
+        # the first run was slower than this one where the machine had other work: then sooner, in a new folder
+        for attempt in count():
+            if command.kill_after(duration * (moment + rng.random()) / 25):
+                break
+            duration *= 0.9
+            command = make(kind, f"killed-{moment}-{attempt}")
         check_at_the_end(command, undisturbed, check_after_kill(command, expected, {}))
-    assert killed >= 20, "the commands were faster than their first run, so too few of them were killed"
 
 
 @pytest.mark.slow
