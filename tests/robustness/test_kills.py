@@ -235,9 +235,10 @@ def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, kind):
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
             assert "Traceback" not in said
-            # Python itself ends by the signal if that hit it while it compiled a string; to a shell both are 130
+            # Python itself ends by the signal, and in silence, where that hits it before leveret has begun, or while it
+            # compiles a string; to a shell both are 130
             assert process.returncode in (0, 130, -signal.SIGINT)
-            assert process.returncode == 0 or "goes on from there" in said
+            assert process.returncode == 0 or "goes on from there" in said or (process.returncode < 0 and not said)
         recorded = check_after_kill(command, expected, recorded)
     check_at_the_end(command, undisturbed, recorded)
 
