@@ -89,28 +89,44 @@ class RunWriter:
         folder.parent.mkdir(parents=True, exist_ok=True)
         plain = json.loads(json.dumps(config))
         for candidate in sorted(folder.parent.glob(f"*{PARTIAL}")):
-            if _read_json(candidate / "config.json") == plain:
-                self.partial = candidate
-                self.folder = candidate.with_name(candidate.name.removesuffix(PARTIAL))
-                if self._lock():
-                    return
-        number, self.folder = 2, folder
-        while self.folder.exists() or Path(f"{self.folder}{PARTIAL}").exists():
-            self.folder, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-        self.partial = Path(f"{self.folder}{PARTIAL}")
+            if _read_json(candidate / "config.json") == plain and self._claim(candidate, new=False):
+                return
+        for number in count(1):
+            name = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            if not name.exists() and self._claim(Path(f"{name}{PARTIAL}"), new=True):
+                break
         for part in ("predictions", "results"):
-            (self.partial / part).mkdir(parents=True)
-        assert self._lock(), self.partial
+            (self.partial / part).mkdir()
         _write_atomically(self.partial / "config.json", json.dumps(plain, indent=1) + "\n")
 
-    def _lock(self) -> bool:
-        """Whether the folder is ours: another process may be at work on the same command at this moment."""
-        self._held = FileLock(f"{self.partial}.lock")
+    def _claim(self, partial: Path, new: bool) -> bool:
+        """Whether the folder is ours now: another process may be at work on the same command at this very moment.
+
+        Args:
+            new: It is made, and must not be there yet; otherwise it must be there still.
+        """
+        held = FileLock(f"{partial}.lock")
         try:
-            self._held.acquire(blocking=False)
+            held.acquire(blocking=False)
         except Timeout:
             return False
-        return True
+        self.partial, self._held = partial, held
+        self.folder = partial.with_name(partial.name.removesuffix(PARTIAL))
+        try:
+            if new:
+                partial.mkdir()
+        except FileExistsError:
+            pass
+        else:
+            # finished in the meantime by whoever held it: then the lock is nobody's, and so is the name
+            if partial.exists() and not self.folder.exists():
+                return True
+            if new:
+                partial.rmdir()
+        if not partial.exists():
+            Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
+        return False
 
     def _unlock(self) -> None:
         Path(self._held.lock_file).unlink(missing_ok=True)
