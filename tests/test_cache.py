@@ -53,6 +53,14 @@ def test_what_was_written_is_there_on_a_later_visit(tmp_path, dtype):
         assert store.damaged == []
 
 
+@pytest.mark.parametrize("key", ["dtype", "shape", "store", "anything"])
+def test_no_part_of_an_identity_is_lost_in_the_key(tmp_path, key):
+    with opened(tmp_path, identity={**IDENTITY, key: "float32"}) as store:
+        store.write(0, vectors(0, 10), {})
+    with opened(tmp_path, identity={**IDENTITY, key: "bfloat16"}) as store:
+        assert not store.done.any()
+
+
 def test_a_store_without_rows_is_complete(tmp_path):
     with opened(tmp_path, num_rows=0) as store:
         assert store.rows.shape == (0, 3)

@@ -408,3 +408,13 @@ def test_a_crop_that_is_no_length_is_refused(crop):
 def test_threads_and_batches_of_none_are_refused(settings):
     with pytest.raises(ValueError, match="expected 1 or more"):
         Compute(**settings)
+
+
+def test_rows_of_another_dtype_are_never_taken(tone_manifest, embedded_rows):
+    sounds = [str(tone_manifest(num_clips=10).parent / "audio")]
+    vectors = {
+        dtype: embed(sounds, "slowfast_nfnet_tiny", compute=replace(ONE_THREAD, dtype=dtype)).vector
+        for dtype in ("float32", "bfloat16")
+    }
+    assert embedded_rows["slowfast_nfnet_tiny"] == 20
+    assert not np.array_equal(vectors["float32"], vectors["bfloat16"])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from leveret.journal import append, is_damaged, json_or_none, mend, pieces, replace_file
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 JOURNAL = "journal.jsonl"
 
 
@@ -263,7 +263,8 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _folder(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> Path:
-    key = digest_of({**identity, "store": STORE_VERSION, "shape": [num_rows, width], "dtype": dtype})
+    # the identity stays apart: it has a "dtype" too, that of the network
+    key = digest_of({"identity": identity, "store": STORE_VERSION, "shape": [num_rows, width], "dtype": dtype})
     return root / key[:2] / key
 
 
