@@ -407,3 +407,16 @@ def test_a_clip_of_whole_windows_has_just_so_many(count, window, rate):
     starts = window_starts(count * window / rate, window / rate)
     assert len(starts) == (count if window > 1 else len(starts))
     assert [round(start * rate) for start in starts] == [k * window for k in range(len(starts))]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (10.0, [7 * k / 9 for k in range(10)]),  # AudioSet's ten windows of 3 s, which overlap
+        (3.0, [0.0]),
+        (1.2, [0.0]),
+        (4.0, [k / 9 for k in range(10)]),
+    ],
+)
+def test_equally_spaced_windows_begin_and_end_with_the_clip(seconds, expected):
+    assert window_starts(seconds, 3.0, num_windows=10) == pytest.approx(expected)

@@ -4,8 +4,12 @@ import pytest
 
 from leveret.contracts import Dataset, DatasetError
 from leveret.dataroots import VARIABLE, DataRoots
+from leveret.registry import UnknownNameError
 
-DATASET = Dataset("birds", "Birds", "https://example.org/birds", lambda folder: [])
+DATASET = Dataset(
+    name="birds", title="Birds", source="https://example.org/birds", tasks=("birds",), make=lambda folder: [],
+    variants=("official", "user"),
+)  # fmt: skip
 NAMES = ("birds", "words")
 
 
@@ -50,3 +54,12 @@ def test_a_dataset_that_is_nowhere_says_where_to_put_it_and_where_to_get_it(tmp_
         DataRoots().folder(DATASET)
     with pytest.raises(DatasetError, match=r"no Birds at .*birds: no such folder.*example.org"):
         DataRoots(root=tmp_path).folder(DATASET)
+
+
+def test_a_variant_is_one_that_the_dataset_has_and_the_first_where_nobody_names_one(tmp_path):
+    (tmp_path / "birds").mkdir()
+    assert DataRoots(root=tmp_path).folder(DATASET).variant == "official"
+    named = DataRoots.parse([str(tmp_path)], [], NAMES, ["birds=user"])
+    assert named.folder(DATASET).variant == "user"
+    with pytest.raises(UnknownNameError, match=r"no variant of birds 'usr'. Did you mean 'user'"):
+        DataRoots.parse([str(tmp_path)], [], NAMES, ["birds=usr"]).folder(DATASET)

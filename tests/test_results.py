@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 
 import pytest
 
@@ -16,7 +16,7 @@ def result(task="t", score=0.5, **changes):
         "metrics": {"accuracy": score}, "per_class": {"a": 0.5, "b": None}, "chance": 0.5, "majority": 0.5,
         "floor": None, "train_score": 0.9, "seeds": {"0": score}, "folds": [], "probe": {"class": "Linear"},
         "clips": {"train": 4, "valid": 0, "test": 2}, "skipped": {}, "silent": [], "coverage": 1.0,
-        "unscored_classes": ["b"], "split_hash": "h", "notes": "", "seconds": 1.5,
+        "unscored_classes": ["b"], "split_hash": "0" * 64, "notes": "", "seconds": 1.5,
     }  # fmt: skip
     return TaskResult(**values | changes)
 
@@ -54,6 +54,7 @@ def test_the_means_stand_in_the_file_for_readers_without_leveret():
         "mean": pytest.approx(0.3),
         "domains": {"speech": 0.2, "music": 0.4},
         "num_tasks": 2,
+        "notes": [],
     }
 
 
@@ -69,7 +70,16 @@ def test_fields_that_a_later_release_added_are_passed_over():
     assert Scorecard.from_json(json.dumps(values)) == card(result())
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(TaskResult)])
+def test_fields_that_an_earlier_release_did_not_have_take_their_defaults():
+    values = json.loads(card(result()).to_json())
+    del values["tasks"][0]["contamination"]
+    assert Scorecard.from_json(json.dumps(values)).tasks[0].contamination == "unchecked"
+
+
+REQUIRED = [one.name for one in fields(TaskResult) if one.default is MISSING and one.default_factory is MISSING]
+
+
+@pytest.mark.parametrize("field", REQUIRED)
 def test_a_result_without_one_of_its_fields_is_refused(field):
     values = json.loads(card(result()).to_json())
     del values["tasks"][0][field]
@@ -110,24 +120,40 @@ def test_hares_and_the_domain_means_are_those_that_the_paper_prints(row):
             assert 100 * mean == pytest.approx(printed[domain], abs=2 * ROUNDING)
 
 
+PARTIAL = "mean of 12 of the 12 tasks, partial"
+
+
 @pytest.mark.parametrize("missing", [1, 5])
 def test_fewer_than_twelve_tasks_are_partial(missing):
     summary = card(*hares(COMPLETE[0])[missing:]).summaries()["hares"]
-    assert (summary.title, summary.num_tasks) == ("partial HARES", 12 - missing)
+    assert (summary.title, summary.num_tasks) == (f"mean of {12 - missing} of the 12 tasks, partial", 12 - missing)
 
 
 @pytest.mark.parametrize(
     ("task", "coverage", "title"),
     [
         ("esc50", 0.95, "HARES"),
-        ("esc50", 0.94, "partial HARES"),
+        ("esc50", 0.94, PARTIAL),
         ("audioset", 0.80, "HARES"),
-        ("audioset", 0.79, "partial HARES"),
+        ("audioset", 0.79, PARTIAL),
     ],
 )
 def test_a_test_set_that_is_not_covered_makes_it_partial(task, coverage, title):
     results = [replace(r, coverage=coverage) if r.task == task else r for r in hares(COMPLETE[0])]
     assert card(*results).summaries()["hares"].title == title
+
+
+def test_a_split_of_ours_makes_it_starred_and_is_named():
+    results = [replace(r, substitute=r.task in ("tut18", "birdsong")) for r in hares(COMPLETE[0])]
+    summary = card(*results).summaries()["hares"]
+    assert summary.title == "HARES*"
+    assert [note.split(":")[0] for note in summary.notes] == ["birdsong", "tut18"]
+
+
+def test_hares_says_how_much_of_a_shrunken_test_set_was_scored():
+    results = [replace(r, coverage=0.841) if r.task == "audioset" else r for r in hares(COMPLETE[0])]
+    summary = card(*results).summaries()["hares"]
+    assert (summary.title, summary.notes) == ("HARES", [f"audioset: 84.1% of its test clips, list {'0' * 12}"])
 
 
 def test_the_same_tasks_of_another_suite_are_not_hares():

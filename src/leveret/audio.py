@@ -214,10 +214,11 @@ def fit(wave: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
     return np.pad(wave, (0, num_samples - len(wave)))
 
 
-def window_starts(seconds: float, window: float, hop: float | None = None) -> list[float]:
+def window_starts(seconds: float, window: float, hop: float | None = None, num_windows: int = 0) -> list[float]:
     """Where the windows over a clip begin: one each hop, and the last one ends with the clip.
 
-    Source: paper, appendix A: "consecutive non-overlapped subclips that cover the whole clip".
+    Source: paper, appendix A: "consecutive non-overlapped subclips that cover the whole clip"; on AudioSet ten equally
+    spaced overlapping ones.
     Departures: the paper does not say what becomes of a remainder; here the last window is moved back to end with it.
     A remainder shorter than a hop of the front end is left out: a codec's or a resampler's odd sample at the end of a
     clip of 5 s would make a second window of nearly the same 5 s.
@@ -226,7 +227,13 @@ def window_starts(seconds: float, window: float, hop: float | None = None) -> li
         seconds: Length of the clip; one shorter than the window still has one window.
         window: Seconds.
         hop: Seconds from window to window; None is the window's own length.
+        num_windows: In place of a hop: so many, equally spaced, the first at the beginning and the last at the end.
     """
+    if num_windows:
+        spare = seconds - window
+        if spare <= _REMAINDER_SECONDS or num_windows == 1:
+            return [0.0]
+        return [spare * k / (num_windows - 1) for k in range(num_windows)]
     hop = hop or window
     # half a sample at 48 kHz: 3.0000001 windows are three, not four
     num_full = int((seconds - window + 1e-5) // hop) + 1 if seconds >= window else 0

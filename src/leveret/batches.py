@@ -41,6 +41,8 @@ class CropRule:
         seconds: Length of a window.
         whole_clip: A clip up to `seconds` is one window of its own length; otherwise it is zero-padded to `seconds`.
         hop: Seconds from window to window; None is `seconds`, so that windows do not overlap.
+        num_windows: In place of a hop, so many equally spaced windows from the clip's beginning to its end; one where
+            the clip is no longer than a window.
         mixed_passes: In place of the windows, so many random crops of each clip, each to be mixed with a random crop of
             another clip; 0 mixes nothing.
     """
@@ -48,6 +50,7 @@ class CropRule:
     seconds: float
     whole_clip: bool = False
     hop: float | None = None
+    num_windows: int = 0
     mixed_passes: int = 0
 
 
@@ -118,7 +121,7 @@ def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Pro
     rows = []
     for index, length in enumerate(lengths):
         seconds = length if crop.whole_clip and length < crop.seconds else crop.seconds
-        rows += [(index, start, seconds) for start in window_starts(length, seconds, crop.hop)]
+        rows += [(index, start, seconds) for start in window_starts(length, seconds, crop.hop, crop.num_windows)]
     clip_of = np.array([row[0] for row in rows], dtype=np.int64)
     starts, widths = (np.array([row[k] for row in rows], dtype=np.float64) for k in (1, 2))
     order = np.argsort(widths, kind="stable")

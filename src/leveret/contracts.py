@@ -6,7 +6,7 @@ Shapes: B batch, N samples, T frames, F mel bins, D embedding, R rows, M clips, 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from leveret.clips import Fold
+from leveret.clips import Clip, Fold
 
 Kind = Literal["single", "multi", "slots"]
 Progress = Callable[[float], None]
@@ -97,8 +97,13 @@ class Task(ABC):
             clip's own windows (appendix A: AudioSet, ESC-50); 0 mixes nothing.
         tuned_on_first_fold: The head's free setting is chosen on the test clips of the first fold and kept for the
             others (ESC-50, appendix A).
+        num_windows: So many equally spaced, perhaps overlapping windows of each clip that is scored (appendix A: ten
+            for AudioSet); 0 is consecutive windows that cover the clip.
         suite: Scores of different suites are never averaged together.
         stands_for: The HARES task that this one resembles, if any.
+        variant: Which of its dataset's variants it is; empty where there is one only.
+        substitute: Its splits stand in for splits of the paper that were never published; a mean over it is `HARES*`.
+        official_clips: Split -> number of clips as published, summed over the folds; empty where nothing is published.
         notes: What a reader of its score must know, printed with every result.
     """
 
@@ -114,8 +119,12 @@ class Task(ABC):
     steps: int = 400_000
     mixed_passes: int = 0
     tuned_on_first_fold: bool = False
+    num_windows: int = 0
     suite: str
     stands_for: str = ""
+    variant: str = ""
+    substitute: bool = False
+    official_clips: Mapping[str, int] = field(default_factory=dict)
     notes: str = ""
 
     @property
@@ -132,34 +141,98 @@ class DatasetError(ValueError):
     """A dataset that is not there, or not as it was published; the message says which file, and where to get it."""
 
 
+class MissingDatasetError(DatasetError):
+    """Nobody says where a dataset lies, or nothing is there."""
+
+
 @dataclass(frozen=True)
 class DataFolder:
-    """Where one dataset lies.
+    """Where one dataset lies, and which of its variants is meant.
 
     Attributes:
         root: Its folder.
-        labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise.
+        labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise, or the
+            user's own list of splits for the variant "user".
+        variant: One of the dataset's `variants`; empty is the first.
     """
 
     root: Path
     labels: Path | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """One published dataset, an entry of the tasks room.
+class Archive:
+    """One file that a dataset is downloaded as.
 
     Attributes:
-        name: Its folder below a data root.
+        name: Of the file as it is stored.
+        urls: Where it is to be had, the original first, mirrors after it.
+        num_bytes: Its size; None is not published.
+        checksum: "sha256:..." or "md5:..."; empty where none is published, or where the archive changes: then its
+            content is checked once it is unpacked.
+        into: Folder below the dataset's own that it is unpacked into, or put into where it is no archive.
+        part_of: Name of the archive that this is a piece of; pieces are joined in their order.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    num_bytes: int | None = None
+    checksum: str = ""
+    into: str = ""
+    part_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Published audio: what it is and how to get it.
+
+    Attributes:
+        name: Its folder below a data root, and its name on the command line.
         title: As its authors call it.
-        source: Where to get it.
-        make: Its tasks.
+        source: Where to get it, in words: address, size, licence.
+        licence: Short, such as "CC BY 4.0".
+        hours: Of audio, about; None is unknown.
+        num_bytes: Of what is downloaded, about; None is unknown.
+        archives: What `leveret data get` fetches; empty where a person must ask for access.
+        how: What a person does by hand, where something is to be done: a form to fill in, an archive to join.
     """
 
     name: str
     title: str
     source: str
+    licence: str = ""
+    hours: float | None = None
+    num_bytes: int | None = None
+    archives: tuple[Archive, ...] = ()
+    how: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Published):
+    """Published audio with labels, an entry of the tasks room.
+
+    Attributes:
+        tasks: Names of its tasks.
+        make: The tasks over a folder. A clip whose audio is not there is made all the same, with the path where it is
+            expected: what is missing is then counted and named like every other file that cannot be read.
+        variants: Splits, or versions, that one may choose; the first is the default.
+    """
+
+    tasks: tuple[str, ...]
     make: Callable[[DataFolder], list[Task]]
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Published):
+    """Published audio to pretrain on, an entry of the tasks room (its dict is CORPORA).
+
+    Attributes:
+        clips: Its clips over a folder; labels only where there are any.
+    """
+
+    clips: Callable[[DataFolder], Sequence[Clip]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where published datasets lie on this machine: `--data`, `--labels`, LEVERET_DATA.
+"""Where published datasets lie on this machine, and which variant is meant: `--data`, `--labels`, `--variant`.
 
 `--data ROOT` means ROOT/NAME for the dataset NAME, `--data NAME=PATH` names one dataset's folder, and a spec NAME:PATH
 names it outright.
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from leveret.contracts import DataFolder, Dataset, DatasetError
+from leveret.contracts import DataFolder, Dataset, DatasetError, MissingDatasetError, Published
+from leveret.registry import unknown_name
 
 VARIABLE = "LEVERET_DATA"
 
@@ -23,15 +24,19 @@ class DataRoots:
         root: Holds a folder a dataset; None is LEVERET_DATA.
         folders: Dataset -> its own folder.
         labels: Dataset -> its metadata file.
+        variants: Dataset -> one of its variants.
     """
 
     root: Path | None = None
     folders: Mapping[str, Path] = field(default_factory=dict)
     labels: Mapping[str, Path] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, data: Sequence[str], labels: Sequence[str], names: Sequence[str]) -> Self:
-        """From the words of a command line: ROOT or NAME=PATH, and NAME=FILE.
+    def parse(
+        cls, data: Sequence[str], labels: Sequence[str], names: Sequence[str], variants: Sequence[str] = ()
+    ) -> Self:
+        """From the words of a command line: ROOT or NAME=PATH, NAME=FILE, and NAME=VARIANT.
 
         Args:
             names: The datasets that exist.
@@ -44,36 +49,47 @@ class DataRoots:
             raise DatasetError(
                 f"{len(roots)} data roots ({', '.join(map(str, roots))}); give one, and NAME=PATH for more"
             )
-        for word in labels:
-            if not _named(word, names):
-                raise DatasetError(f"labels {word!r}; expected NAME=FILE with NAME one of {', '.join(names)}")
+        for what, words, form in (("labels", labels, "NAME=FILE"), ("variant", variants, "NAME=VARIANT")):
+            for word in words:
+                if not _named(word, names):
+                    raise DatasetError(f"{what} {word!r}; expected {form} with NAME one of {', '.join(names)}")
         return cls(
             root=roots[0] if roots else None,
             folders=dict(found for word in data if (found := _named(word, names))),
             labels=dict(found for word in labels if (found := _named(word, names))),
+            variants={name: str(chosen) for name, chosen in filter(None, (_named(word, names) for word in variants))},
         )
 
-    def folder(self, dataset: Dataset, named: str = "") -> DataFolder:
+    def folder(self, dataset: Published, named: str = "") -> DataFolder:
         """Where a dataset lies.
 
         Args:
             named: What follows the colon in its spec; empty looks in the roots.
 
         Raises:
-            DatasetError: Nobody says where, or there is nothing.
+            MissingDatasetError: Nobody says where, or there is nothing.
+            UnknownNameError: It has no such variant.
         """
-        root = self.root or (Path(os.path.expanduser(os.environ[VARIABLE])) if os.environ.get(VARIABLE) else None)
-        place = (
-            Path(os.path.expanduser(named)) if named else self.folders.get(dataset.name, root and root / dataset.name)
-        )
+        place = Path(os.path.expanduser(named)) if named else self.place(dataset.name)
         if place is None:
-            raise DatasetError(
+            raise MissingDatasetError(
                 f"nobody says where {dataset.title} lies: give --data ROOT (with a folder {dataset.name} in it), "
                 f"--data {dataset.name}=PATH, or set {VARIABLE}; it is to be had from {dataset.source}"
             )
         if not place.is_dir():
-            raise DatasetError(f"no {dataset.title} at {place}: no such folder; it is to be had from {dataset.source}")
-        return DataFolder(place, self.labels.get(dataset.name))
+            raise MissingDatasetError(
+                f"no {dataset.title} at {place}: no such folder; it is to be had from {dataset.source}"
+            )
+        known = dataset.variants if isinstance(dataset, Dataset) else ()
+        variant = self.variants.get(dataset.name, known[0] if known else "")
+        if variant and variant not in known:
+            raise unknown_name(f"variant of {dataset.name}", variant, known)
+        return DataFolder(place, self.labels.get(dataset.name), variant)
+
+    def place(self, name: str) -> Path | None:
+        """The folder of that name, which need not exist yet; None where nobody says."""
+        root = self.root or (Path(os.path.expanduser(os.environ[VARIABLE])) if os.environ.get(VARIABLE) else None)
+        return self.folders.get(name, root and root / name)
 
 
 def _named(word: str, names: Sequence[str]) -> tuple[str, Path] | None:

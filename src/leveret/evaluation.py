@@ -18,7 +18,7 @@ from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
-from leveret.loading import LONGEST_CLIP_SECONDS, load_encoder, load_tasks
+from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
@@ -109,7 +109,11 @@ class _Entrant:
 
 
 class Evaluation:
-    """One call of `leveret evaluate`: made, planned, run."""
+    """One call of `leveret evaluate`: made, planned, run.
+
+    Attributes:
+        missing: Task of a suite -> why it is not evaluated, and where to get its data.
+    """
 
     def __init__(self, config: EvaluateConfig, reporter: Reporter | None = None) -> None:
         if not config.encoders and not config.vectors:
@@ -120,10 +124,11 @@ class Evaluation:
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs
         # encoders first: a misspelt name must not wait until a suite has been made
         loaded = [load_encoder(spec, config.seed) for spec in ([FLOOR] if self.hidden_floor else []) + specs]
-        tasks = load_tasks(config.tasks, config.only, config.crop, config.data)
-        for task in tasks:
+        found = find_tasks(config.tasks, config.only, config.crop, config.data)
+        self.missing = found.missing
+        for task in found.tasks:
             config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
-        self.works = [Workload.make(task, config.protocol) for task in tasks]
+        self.works = [Workload.make(task, config.protocol) for task in found.tasks]
         self.runners = [
             runner
             for one in loaded
@@ -240,6 +245,9 @@ class Evaluation:
             domain=task.domain,
             kind=task.kind,
             stands_for=task.stands_for,
+            variant=task.variant,
+            substitute=task.substitute,
+            official_clips=task.official_clips,
             metric=task.metric,
             notes=task.notes,
             floor=floor,

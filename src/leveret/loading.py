@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from leveret.adapters.foreign import Foreign
 from leveret.checkpoint import config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
-from leveret.contracts import Dataset, Encoder, EncoderConfig, Task
+from leveret.contracts import Dataset, Encoder, EncoderConfig, MissingDatasetError, Task
 from leveret.dataroots import DataRoots
 from leveret.registry import entries, look_up, unknown_name
+from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
@@ -121,13 +122,26 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     return LoadedEncoder(spec, spec, encoder, weights_digest(encoder), config, origin, foreign=False)
 
 
-def load_tasks(
+@dataclass(frozen=True)
+class FoundTasks:
+    """Tasks, and what of a suite is not on this machine.
+
+    Attributes:
+        tasks: In the order of the specs; HARES in that of the paper's table 4.
+        missing: Task -> why it is not there, and where to get it.
+    """
+
+    tasks: list[Task]
+    missing: Mapping[str, str]
+
+
+def find_tasks(
     specs: Sequence[str],
     only: Sequence[str] = (),
     crop: float | str | None = None,
     data: DataRoots = DataRoots(),
-) -> list[Task]:
-    """The tasks of specs such as "mini", "esc50" and "manifest:labels.csv".
+) -> FoundTasks:
+    """The tasks of specs such as "mini", "esc50", "nsynth_pitch", "manifest:labels.csv" and "hares".
 
     Args:
         only: Names of the tasks to keep; empty keeps all.
@@ -135,23 +149,59 @@ def load_tasks(
         data: Where published datasets lie.
 
     Raises:
-        DatasetError: A dataset is not there.
+        DatasetError: A dataset is not there, or is not as it was published; of the suite `hares`, none is there.
         UnknownNameError: No such spec, or `only` names a task that none of them has.
     """
     tasks: list[Task] = []
+    missing: dict[str, str] = {}
     for spec in specs:
         name, _, rest = spec.partition(":")
-        entry = look_up("tasks", name)
-        tasks += entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
+        if name == HARES:
+            tasks += _hares(data, missing)
+            continue
+        owner = next((one for one in datasets().values() if name in one.tasks), None)
+        entry = owner or look_up("tasks", name)
+        made = entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
+        tasks += [task for task in made if owner is None or name in (owner.name, task.name)]
     for name in only:
-        if name not in [task.name for task in tasks]:
+        if name not in [*missing, *(task.name for task in tasks)]:
             raise unknown_name("task", name, [task.name for task in tasks])
     tasks = [task for task in tasks if not only or task.name in only]
     if crop == "clip":
-        return [replace(task, crop_seconds=LONGEST_CLIP_SECONDS, whole_clip=True) for task in tasks]
-    if crop is not None:
-        return [replace(task, crop_seconds=float(crop), whole_clip=False) for task in tasks]
-    return tasks
+        tasks = [replace(task, crop_seconds=LONGEST_CLIP_SECONDS, whole_clip=True) for task in tasks]
+    elif crop is not None:
+        tasks = [replace(task, crop_seconds=float(crop), whole_clip=False) for task in tasks]
+    return FoundTasks(tasks, {name: why for name, why in missing.items() if not only or name in only})
+
+
+def load_tasks(
+    specs: Sequence[str],
+    only: Sequence[str] = (),
+    crop: float | str | None = None,
+    data: DataRoots = DataRoots(),
+) -> list[Task]:
+    """The tasks that `find_tasks` finds."""
+    return find_tasks(specs, only, crop, data).tasks
+
+
+def datasets() -> dict[str, Dataset]:
+    """The published datasets by name."""
+    return {name: entry for name, entry in entries("tasks").items() if isinstance(entry, Dataset)}
+
+
+def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
+    """The HARES tasks that are there; the others go to `missing`."""
+    found: dict[str, Task] = {}
+    for dataset in datasets().values():
+        try:
+            found |= {task.name: task for task in dataset.make(data.folder(dataset))}
+        except MissingDatasetError as error:
+            missing |= dict.fromkeys(dataset.tasks, str(error))
+    if not found:
+        raise MissingDatasetError(
+            "none of the twelve HARES tasks is there:\n" + "\n".join(dict.fromkeys(missing.values()))
+        )
+    return [found[name] for name in HARES_TASKS if name in found]
 
 
 def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None) -> NDArray[np.float32]:

@@ -14,6 +14,9 @@ from typing import Any, Self, get_args, get_origin
 
 SCHEMA_VERSION = 1
 
+HARES = "hares"
+"""The suite of the twelve tasks."""
+
 HARES_TASKS = (
     "audioset", "birdsong", "tut18", "esc50", "speech_commands_v1", "speech_commands_v2", "voxforge", "voxceleb",
     "fluent_speech_commands", "nsynth_pitch", "nsynth_instrument", "magnatagatune",
@@ -55,7 +58,12 @@ class TaskResult:
         clips: Number of scored clips by split.
         skipped: Clip id -> why it was not scored.
         silent: Ids of clips that are digital silence; they are scored.
-        coverage: Share of the test clips that were scored.
+        coverage: Share of the test clips that were scored: of the published ones, where their number is known.
+        variant: Which of its dataset's variants; empty where there is one only.
+        substitute: Its splits stand in for splits of the paper that were never published.
+        official_clips: Split -> number of clips as published.
+        contamination: Whether test clips were met in what the encoder was trained on: "unchecked", "none found", or
+            "N clips".
         unscored_classes: Classes without a test clip, left out of a mean over classes.
         split_hash: Digest of clips, labels and groups by split.
         notes: Of the task.
@@ -89,6 +97,10 @@ class TaskResult:
     split_hash: str
     notes: str
     seconds: float
+    variant: str = ""
+    substitute: bool = False
+    official_clips: Mapping[str, int] = field(default_factory=dict)
+    contamination: str = "unchecked"
 
     @property
     def warnings(self) -> list[str]:
@@ -98,6 +110,10 @@ class TaskResult:
             found.append(f"under-fitted: {100 * under['gain']:+.1f} at {under['factor']:g}x the rate")
         if self.skipped:
             found.append(f"{len(self.skipped)} clips skipped, {self.coverage:.1%} of the test clips scored")
+        for split in ("train", "test"):
+            official = self.official_clips.get(split)
+            if official and self.clips[split] + len(self.skipped) < official:
+                found.append(f"{self.clips[split]:,} {split} clips, {official:,} were published")
         if self.silent:
             found.append(f"{len(self.silent)} clips are silent")
         if self.interval_wide:
@@ -112,16 +128,19 @@ class Summary:
     """Means of a suite's scores.
 
     Attributes:
-        title: "HARES", "HARES*", "partial HARES" or "mean of N tasks".
+        title: "HARES"; "HARES*" where a split stands in for one of the paper's; "mean of N of the 12 tasks, partial";
+            of another suite "mean of N tasks".
         mean: Of all its tasks.
         domains: Domain -> mean of its tasks.
         num_tasks: N.
+        notes: What of the tasks is not as in the paper, a line each.
     """
 
     title: str
     mean: float
     domains: Mapping[str, float]
     num_tasks: int
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,13 +233,26 @@ def domain_means(results: Sequence[TaskResult]) -> dict[str, float]:
 
 
 def _summary(suite: str, results: Sequence[TaskResult]) -> Summary:
-    if suite == "hares":
-        covered = {
-            result.task
-            for result in results
-            if result.coverage >= MIN_COVERAGE.get(result.task, MIN_COVERAGE_ELSEWHERE)
-        }
-        title = "HARES" if covered == set(HARES_TASKS) and len(results) == len(HARES_TASKS) else "partial HARES"
-    else:
+    names = {result.task for result in results}
+    notes: list[str] = []
+    if suite != HARES:
         title = f"mean of {len(results)} task{'s' if len(results) > 1 else ''}"
-    return Summary(title, fmean(result.score for result in results), domain_means(results), len(results))
+    elif short := [result for result in results if result.coverage < _needed(result)]:
+        title = f"mean of {len(results)} of the 12 tasks, partial"
+        notes += [f"{one.task}: {one.coverage:.1%} of its test clips, {_needed(one):.0%} are needed" for one in short]
+    elif names != set(HARES_TASKS) or len(results) != len(HARES_TASKS):
+        title = f"mean of {len(results)} of the 12 tasks, partial"
+    else:
+        substitutes = [result.task for result in results if result.substitute]
+        title = "HARES*" if substitutes else "HARES"
+        notes += [f"{one}: a split of ours, since the paper's was never published" for one in substitutes]
+        notes += [
+            f"{one.task}: {one.coverage:.1%} of its test clips, list {one.split_hash[:12]}"
+            for one in results
+            if one.coverage < 1
+        ]
+    return Summary(title, fmean(result.score for result in results), domain_means(results), len(results), notes)
+
+
+def _needed(result: TaskResult) -> float:
+    return MIN_COVERAGE.get(result.task, MIN_COVERAGE_ELSEWHERE)

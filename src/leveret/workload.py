@@ -51,7 +51,9 @@ class Workload:
         train = {clip.id for fold in self.folds for clip in fold.train}
         scored = {clip.id for fold in self.folds for clip in (*fold.valid, *fold.test)}
         passes = protocol.mixed_passes(self.task)
-        plain = CropRule(seconds=self.task.crop_seconds, whole_clip=self.task.whole_clip)
+        plain = CropRule(
+            seconds=self.task.crop_seconds, whole_clip=self.task.whole_clip, num_windows=self.task.num_windows
+        )
         # partners come from the same part, so no clip that is scored somewhere is mixed into what is trained on there
         mixed = CropRule(seconds=self.task.crop_seconds, mixed_passes=passes)
         for part in partitions(self.folds):
@@ -80,9 +82,9 @@ class Workload:
         }
 
     def coverage(self, bad: Mapping[str, str]) -> float:
-        """Share of the test clips that have vectors."""
+        """Share of the test clips that have vectors: of the published ones, where their number is known."""
         test = [clip.id for fold in self.folds for clip in fold.test]
-        return sum(clip not in bad for clip in test) / len(test)
+        return sum(clip not in bad for clip in test) / max(len(test), self.task.official_clips.get("test", 0))
 
 
 def dealt_out(parts: Sequence[Rows]) -> Vectors:

@@ -1,8 +1,10 @@
 """`leveret evaluate`: score encoders on tasks."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -32,13 +34,16 @@ class Evaluate:
     """Encoder specs: names (`leveret list encoders`), FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL,
     onnx:FILE, torchscript:FILE, pkg:NAME."""
     tasks: tuple[str, ...] = ("mini",)
-    """Task specs: mini, esc50, manifest:FILE, hear-tasks:DIR, xares-tars:DIR."""
+    """Task specs: hares, a dataset or one of its tasks (`leveret list tasks`), mini, manifest:FILE, hear-tasks:DIR,
+    xares-tars:DIR."""
     only: tuple[str, ...] = ()
     """Keep only the tasks of these names."""
     data: tuple[str, ...] = ()
     """Where published datasets lie: ROOT (with a folder a dataset), or NAME=PATH; else LEVERET_DATA."""
     labels: tuple[str, ...] = ()
     """NAME=FILE: a dataset's metadata file, where its audio lies elsewhere than its archive puts it."""
+    variant: tuple[str, ...] = ()
+    """NAME=VARIANT: which splits or version of a dataset (`leveret data list`)."""
     layer: tuple[str, ...] = ()
     """Layers to read out, each scored by itself; `all` takes every layer, in one pass."""
     vectors: tuple[Path, ...] = ()
@@ -87,11 +92,10 @@ class Evaluate:
         import torch
 
         from leveret.batches import BadFilePolicy
-        from leveret.contracts import Dataset
         from leveret.dataroots import DataRoots
         from leveret.evaluation import EvaluateConfig, Evaluation
+        from leveret.loading import datasets
         from leveret.protocols import Protocol
-        from leveret.registry import entries
         from leveret.runner import Compute
 
         protocol = Protocol(
@@ -107,10 +111,10 @@ class Evaluate:
         )
         if self.threads:
             torch.set_num_threads(self.threads)
-        datasets = [name for name, entry in entries("tasks").items() if isinstance(entry, Dataset)]
         config = EvaluateConfig(
             encoders=self.encoder, tasks=self.tasks, only=self.only, layers=self.layer,
-            data=DataRoots.parse(self.data, self.labels, datasets), protocol=protocol, crop=_crop(self.crop),
+            data=DataRoots.parse(self.data, self.labels, list(datasets()), self.variant), protocol=protocol,
+            crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
             seed=self.seed, save_probes=self.save_probes, output=self.output,
         )  # fmt: skip
@@ -128,12 +132,12 @@ class Evaluate:
         if self.json:
             sys.stdout.write("[" + ",\n".join(run.scorecard.to_json() for run in runs) + "]\n")
         else:
-            show_runs(runs)
+            show_runs(runs, evaluation.missing)
         return 0
 
 
-def show_runs(runs: "list[Run]") -> None:
-    """The scores of all runs side by side, then the folders."""
+def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The scores of all runs side by side, what is missing of a suite, then the folders."""
     first = runs[0].scorecard
     names = [run.scorecard.encoder["name"] for run in runs]
     rows: list[list[object]] = []
@@ -163,6 +167,11 @@ def show_runs(runs: "list[Run]") -> None:
                     f"  ! {safe(run.scorecard.encoder['name'])}, {safe(result.task)}: {safe(warning)}",
                     soft_wrap=True,
                 )
+    for summary in first.summaries().values():
+        for note in summary.notes:
+            out.print(f"  {safe(summary.title)}: {safe(note)}", soft_wrap=True)
+    for task, why in missing.items():
+        out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
     for run in runs:
         out.print(safe(run.folder), soft_wrap=True)
 
