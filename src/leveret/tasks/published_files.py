@@ -104,3 +104,9 @@ def require_some(paths: Iterable[Path], title: str, source: str) -> None:
             f"no audio of {title} where it should be: {looked_for[0]} does not exist, nor do the {len(looked_for) - 1} "
             f"other files that were looked for; unpack the archives there, from {source}"
         )
+
+
+def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path:
+    """The first of the names in the first of the folders that holds one; the first in the first where none does."""
+    candidates = [folder / name for folder in folders for name in names]
+    return next((path for path in candidates if path.is_file()), candidates[0])
