@@ -71,7 +71,9 @@ _PARTS = (
     *((f"audio.{number}", size, md5) for number, size, md5 in _AUDIO),
 )
 ARCHIVES = tuple(
-    Archive(f"{FOLDER}.{part}.zip", (f"https://zenodo.org/record/1228142/files/{FOLDER}.{part}.zip",), size, f"md5:{md5}")
+    Archive(
+        f"{FOLDER}.{part}.zip", (f"https://zenodo.org/record/1228142/files/{FOLDER}.{part}.zip",), size, f"md5:{md5}"
+    )
     for part, size, md5 in _PARTS
 )
 
