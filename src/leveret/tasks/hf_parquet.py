@@ -253,7 +253,7 @@ def _write_audio(where: str, folder: Path, name: str, content: Mapping[str, Any]
             file.write(content["bytes"])
     except (FileExistsError, NotADirectoryError) as error:
         raise DatasetError(
-            f"{where} calls its audio {name!r}, as a row before it; expected a name of its own for each, folder included"
+            f"{where} calls its audio {name!r}, as a row before it; expected a name of its own for each, with folder"
         ) from error
 
 
