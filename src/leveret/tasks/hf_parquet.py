@@ -191,14 +191,14 @@ def _fill(sources: Sequence[_Source], folder: Path) -> None:
 
 
 def _rows(source: _Source) -> Iterator[Mapping[str, Any]]:
-    """A few rows at a time, of one row group at a time."""
+    """A few rows at a time; no more is held than the largest row group."""
     import pyarrow
     from pyarrow import parquet
 
     columns = [source.audio, *source.scalars]
     try:
         with source.path.open("rb") as file:
-            # read as a stream, since a file may be one row group of gigabytes
+            # as a stream: a file may be one row group of gigabytes, and its pages hold a thousand rows at most
             about = parquet.ParquetFile(file, buffer_size=_BYTES_AT_ONCE, pre_buffer=False)
             for batch in about.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
