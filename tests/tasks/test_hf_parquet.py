@@ -233,7 +233,7 @@ def test_row_groups_are_read_one_at_a_time(root):
         unpacked(DataFolder(root))
     finally:
         pa.set_memory_pool(default)
-    assert pool.max_memory() < 40 << 20  # of 96 MB in all, 12 MB a row group
+    assert pool.max_memory() < 48 << 20  # of 96 MB: a row group of 12 MB, and what pyarrow makes of it
 
 
 @pytest.mark.parametrize(

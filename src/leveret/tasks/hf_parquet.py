@@ -191,14 +191,14 @@ def _fill(sources: Sequence[_Source], folder: Path) -> None:
 
 
 def _rows(source: _Source) -> Iterator[Mapping[str, Any]]:
-    """A few rows at a time; no more is held than the largest row group."""
+    """A few rows at a time; what is held grows with the row group, not the file."""
     import pyarrow
     from pyarrow import parquet
 
     columns = [source.audio, *source.scalars]
     try:
         with source.path.open("rb") as file:
-            # as a stream: a file may be one row group of gigabytes, and its pages hold a thousand rows at most
+            # as a stream: a file may be one row group of gigabytes, of which pages are held, a thousand rows each
             about = parquet.ParquetFile(file, buffer_size=_BYTES_AT_ONCE, pre_buffer=False)
             for batch in about.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
