@@ -23,6 +23,7 @@ from leveret.dataroots import DataRoots
 from leveret.registry import entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
+from leveret.tasks.hf_parquet import unpacked
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -161,7 +162,7 @@ def find_tasks(
             continue
         owner = next((one for one in datasets().values() if name in one.tasks), None)
         entry = owner or look_up("tasks", name)
-        made = entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
+        made = _tasks_of(entry, data, rest) if isinstance(entry, Dataset) else entry(rest)
         tasks += [task for task in made if owner is None or name in (owner.name, task.name)]
     for name in only:
         if name not in [*missing, *(task.name for task in tasks)]:
@@ -189,12 +190,16 @@ def datasets() -> dict[str, Dataset]:
     return {name: entry for name, entry in entries("tasks").items() if isinstance(entry, Dataset)}
 
 
+def _tasks_of(dataset: Dataset, data: DataRoots, named: str = "") -> list[Task]:
+    return dataset.make(unpacked(data.folder(dataset, named)))
+
+
 def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
     """The HARES tasks that are there; the others go to `missing`."""
     found: dict[str, Task] = {}
     for dataset in datasets().values():
         try:
-            found |= {task.name: task for task in dataset.make(data.folder(dataset))}
+            found |= {task.name: task for task in _tasks_of(dataset, data)}
         except MissingDatasetError as error:
             missing |= dict.fromkeys(dataset.tasks, str(error))
     if not found:

@@ -4,7 +4,7 @@ Source: leveret's own.
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leveret.audio import SUFFIXES
@@ -25,6 +25,13 @@ def read_table(
     Raises:
         DatasetError: It is missing, is no such table, or has a row of another width.
     """
+    return list(iter_table(path, columns, source, delimiter=delimiter, header=header))
+
+
+def iter_table(
+    path: Path, columns: Sequence[str], source: str, *, delimiter: str = ",", header: bool = True
+) -> Iterator[Mapping[str, str]]:
+    """As `read_table`, a row at a time: of a wide table one need not hold what one does not want."""
     if not path.is_file():
         raise MissingDatasetError(f"{path} is missing; it is to be had from {source}")
     try:
@@ -36,15 +43,13 @@ def read_table(
                     f"{path} lacks the columns {', '.join(missing)}: its first line is "
                     f"{','.join(reader.fieldnames or [])[:200]!r}; expected the file of {source}"
                 )
-            rows: list[Mapping[str, str]] = []
             for row in reader:
                 if None in row or None in row.values():
                     raise DatasetError(
                         f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or [])} values; the file of "
                         f"{source} has them"
                     )
-                rows.append(row)
-            return rows
+                yield row
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DatasetError(f"{path} cannot be read ({error}); expected the file of {source}") from error
 

@@ -6,8 +6,9 @@ Names inside a tar are never used as file names: what is written is called by it
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj, rmtree
 from typing import Any
@@ -59,23 +60,34 @@ def unpack(tars: Mapping[Path, str]) -> dict[Path, tuple[Path, list[Sample]]]:
         say(f"unpacking {len(missing)} tars ({num_bytes / 1e6:.1f} MB) into {str(root)!r}, once")
         require_space(root, num_bytes, "unpacking the tars")
     for path in missing:
-        _unpack(path, folders[path])
+        make_whole(folders[path], partial(_unpack, path))
     return {path: (folder, _samples(folder)) for path, folder in folders.items()}
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder once, whole or not at all, whoever else makes it at the same time.
+
+    Args:
+        folder: It counts as made once it holds INDEX.
+        fill: Writes everything, INDEX included, into the empty folder that it is given.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # the lock's file stays: whoever waits for it would hold the lock of a file that is gone
     with FileLock(folder.with_suffix(".lock")):
         if (folder / INDEX).is_file():
             return  # another process was faster
-        partial = folder.with_suffix(".partial")
-        rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        samples = _write_members(path, partial)
-        text = json.dumps([asdict(sample) for sample in samples])
-        (partial / INDEX).write_text(text, encoding="utf-8")
+        unfinished = folder.with_suffix(".partial")
+        rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        fill(unfinished)
         rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        unfinished.rename(folder)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    samples = _write_members(path, folder)
+    text = json.dumps([asdict(sample) for sample in samples])
+    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
 def _write_members(path: Path, folder: Path) -> list[Sample]:
