@@ -32,7 +32,7 @@ from leveret.tasks.audioset_segments import (
     has_audio_folder,
     read_labels,
 )
-from leveret.tasks.published_files import first_file
+from leveret.tasks.published_files import first_file, metadata_folder
 from leveret.tasks.split_rules import DividedTask
 
 SOURCE = (
@@ -102,8 +102,7 @@ def _train(
 
 
 def _table(folder: DataFolder, name: str) -> Path:
-    base = folder.labels or folder.root
-    base = base.parent if base.is_file() else base
+    base = metadata_folder(folder)
     return first_file([base, base / "csv", base / "metadata"], [name])
 
 

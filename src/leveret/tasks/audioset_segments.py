@@ -19,7 +19,7 @@ TABLES = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/"
 NUM_LABELS = 527
 LABEL_TABLE = "class_labels_indices.csv"
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
-_PROMISE = re.compile(r"num_segs=(\d+)")
+_PROMISE = re.compile(r"num_segs=(\d{1,9})\b")
 _ID_LETTERS = 11
 _PARENTS = ("audios", "audio", "data", "wav", "")
 

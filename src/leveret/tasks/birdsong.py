@@ -18,7 +18,7 @@ from pathlib import Path
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Task
-from leveret.tasks.published_files import audio_by_stem, first_file, read_table, require_some
+from leveret.tasks.published_files import audio_by_stem, first_file, metadata_folder, read_table, require_some
 from leveret.tasks.split_rules import DividedTask, ranked_fold, require_both, user_fold
 
 SOURCE = (
@@ -101,7 +101,7 @@ def birdsong_tasks(folder: DataFolder) -> list[Task]:
         DatasetError: A table or the audio of a collection is missing, or is not that of the challenge.
     """
     variant = folder.variant or VARIANTS[0]
-    base = folder.root if variant == "user" or folder.labels is None else folder.labels
+    base = folder.root if variant == "user" else metadata_folder(folder)
     places = [base, *(base / name for name in ("csv", "metadata", *(_folder_of(one) for one in COLLECTIONS)))]
     by_stem = audio_by_stem(folder.root)
     clips = [_clips(folder.root, one, first_file(places, one.tables), by_stem) for one in COLLECTIONS]

@@ -111,6 +111,12 @@ def require_some(paths: Iterable[Path], title: str, source: str) -> None:
         )
 
 
+def metadata_folder(folder: DataFolder) -> Path:
+    """Where the metadata lies: the root, or the folder that `labels` names, by itself or by a file in it."""
+    named = folder.labels or folder.root
+    return named.parent if named.is_file() else named
+
+
 def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path:
     """The first of the names in the first of the folders that holds one; the first in the first where none does."""
     candidates = [folder / name for folder in folders for name in names]

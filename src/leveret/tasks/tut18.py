@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Task
-from leveret.tasks.published_files import audio_by_stem, first_folder, read_table, require_some
+from leveret.tasks.published_files import audio_by_stem, first_folder, metadata_folder, read_table, require_some
 from leveret.tasks.split_rules import DividedTask, ranked_fold, require_both, user_fold
 
 SOURCE = "https://zenodo.org/record/1228142 (15 archives, 22 GB, free for non-commercial use)"
@@ -92,14 +92,12 @@ def tut18_tasks(folder: DataFolder) -> list[Task]:
     """
     variant = folder.variant or VARIANTS[0]
     root = first_folder(folder, (FOLDER,), ("meta.csv", "audio", "evaluation_setup"))
-    named = None if variant == "user" else folder.labels
-    metadata = root if named is None else named if named.is_dir() else named.parent
-    table = named if named is not None and not named.is_dir() else metadata / "meta.csv"
+    metadata = root if variant == "user" or folder.labels is None else metadata_folder(folder)
     below = root / "audio" if (root / "audio").is_dir() else root
     by_stem = audio_by_stem(below)
     clips = [
         Clip(row.filename, by_stem.get(Path(row.filename).stem, root / row.filename), (row.scene,), row.location)
-        for row in read_metadata(table)
+        for row in read_metadata(metadata / "meta.csv")
     ]
     require_some((clip.path for clip in clips), "TUT18", SOURCE)
     if variant == "user":
@@ -107,7 +105,7 @@ def tut18_tasks(folder: DataFolder) -> list[Task]:
     elif variant == "official":
         fold = _official(metadata / "evaluation_setup", clips)
     else:
-        fold = require_both(ranked_fold(clips, [clip.labels[0] for clip in clips], TEST_SHARE), str(table))
+        fold = require_both(ranked_fold(clips, [clip.labels[0] for clip in clips], TEST_SHARE), str(metadata))
     return [
         DividedTask(
             name="tut18", domain="environment", kind="single", slots=(("", LABELS),), metric="micro_f1",
