@@ -4,15 +4,11 @@ import shutil
 import tracemalloc
 
 import pytest
-from tests.tasks.toy_environment import AUDIOSET, audioset_tree
+from tests.tasks.toy_environment import AUDIOSET, audioset_tree, evaluated
 
 from leveret.audio import window_starts
 from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
-from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
-from leveret.protocols import Protocol
 from leveret.registry import look_up
-from leveret.runner import Compute
 from leveret.tasks.audioset import audioset_tasks
 from leveret.tasks.audioset_segments import (
     BALANCED,
@@ -113,13 +109,9 @@ def test_what_is_there_is_train_and_test_and_what_is_gone_is_no_clip(tree):
     assert "3 of 22,160 balanced and 3 of 2,041,789 unbalanced" in task.notes
 
 
-@pytest.mark.parametrize(("protocol", "steps"), [("quick", None), ("cached", 20)])
-def test_the_toy_tree_is_evaluated_from_end_to_end(tree, tmp_path, protocol, steps):
-    config = EvaluateConfig(
-        compute=Compute(device="cpu", threads=1), output=tmp_path / "runs", floor=False,
-        protocol=Protocol(name=protocol, steps=steps, check_rates=False), data=DataRoots(folders={"audioset": tree}),
-    )  # fmt: skip
-    (run,) = evaluate("melstats", "audioset", protocol, config=config)
+@pytest.mark.parametrize("protocol", ["quick", "cached"])
+def test_the_toy_tree_is_evaluated_from_end_to_end(tree, tmp_path, protocol):
+    run = evaluated(tree, tmp_path, protocol)
     (result,) = run.scorecard.tasks
     assert result.clips == {"train": 6, "valid": 0, "test": 4}
     assert result.coverage == pytest.approx(4 / 20_371)

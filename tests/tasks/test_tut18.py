@@ -6,14 +6,10 @@ from hashlib import sha1
 
 import pytest
 import soundfile
-from tests.tasks.toy_environment import tut18_tree
+from tests.tasks.toy_environment import evaluated, tut18_tree
 
 from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
-from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
-from leveret.protocols import Protocol
 from leveret.registry import look_up
-from leveret.runner import Compute
 from leveret.tasks.tut18 import FOLDER, LABELS, OFFICIAL_CLIPS, VARIANTS, read_fold, read_metadata, tut18_tasks
 
 
@@ -110,24 +106,15 @@ def test_the_toy_audio_is_binaural_48_khz_24_bit_and_its_groups_are_locations(tr
     assert [clip.labels[0] for clip in fold.test] == list(LABELS)
 
 
-@pytest.mark.parametrize(("protocol", "steps"), [("quick", None), ("cached", 20)])
+@pytest.mark.parametrize("protocol", ["quick", "cached"])
 @pytest.mark.parametrize(
     ("variant", "num_train", "num_test"), [("hares_like", 10, 10), ("official", 10, 10), ("user", 4, 2)]
 )
-def test_the_toy_tree_is_evaluated_from_end_to_end(tree, tmp_path, protocol, steps, variant, num_train, num_test):
+def test_the_toy_tree_is_evaluated_from_end_to_end(tree, tmp_path, protocol, variant, num_train, num_test):
     places = [("barcelona", 0, "train"), ("helsinki", 1, "train"), ("barcelona", 2, "train"), ("helsinki", 3, "train")]
     lines = [f"{LABELS[k // 2]}-{city}-{k}-{k}-a.wav,{split}" for city, k, split in places]
     lines += [f"audio/{LABELS[2]}-barcelona-4-4-a.wav,test", f"{LABELS[2]}-helsinki-5-5-a,test"]
-    (tmp_path / "splits.csv").write_text("\n".join(["file,split", *lines]))
-    config = EvaluateConfig(
-        compute=Compute(device="cpu", threads=1), output=tmp_path / "runs", floor=False,
-        protocol=Protocol(name=protocol, steps=steps, check_rates=False),
-        data=DataRoots(
-            folders={"tut18": tree}, variants={"tut18": variant},
-            labels={"tut18": tmp_path / "splits.csv"} if variant == "user" else {},
-        ),
-    )  # fmt: skip
-    (run,) = evaluate("melstats", "tut18", protocol, config=config)
+    run = evaluated(tree, tmp_path, protocol, variant, lines)
     (result,) = run.scorecard.tasks
     assert result.clips == {"train": num_train, "valid": 0, "test": num_test}
     assert (result.variant, result.substitute) == (variant, variant != "user")

@@ -1,10 +1,16 @@
 """Toy trees of AudioSet, Birdsong and TUT18, in the exact layout of their archives."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from leveret.dataroots import DataRoots
+from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.protocols import Protocol
+from leveret.runner import Compute
+from leveret.runs import Run
 from leveret.tasks.birdsong import COLLECTIONS
 from leveret.tasks.tut18 import FOLDER, LABELS
 
@@ -100,3 +106,24 @@ def tut18_tree(root: Path) -> Path:
     names = [line.split("\t")[0] for line in lists["evaluate"]]
     (top / "evaluation_setup" / "fold1_test.txt").write_text("\n".join(names) + "\n")
     return root
+
+
+def evaluated(tree: Path, place: Path, protocol: str, variant: str = "", user_list: Sequence[str] = ()) -> Run:
+    """A run of melstats on a toy tree whose folder has the dataset's name; `cached` trains for 20 steps.
+
+    Args:
+        place: Folder for the run and the list.
+        user_list: Lines `file,split` for the variant "user".
+    """
+    name, labels = tree.name, place / "splits.csv" if variant == "user" else None
+    if labels:
+        labels.write_text("\n".join(["file,split", *user_list]))
+    config = EvaluateConfig(
+        compute=Compute(device="cpu", threads=1), output=place / "runs", floor=False,
+        protocol=Protocol(name=protocol, steps=20 if protocol == "cached" else None, check_rates=False),
+        data=DataRoots(
+            root=tree.parent, variants={name: variant} if variant else {}, labels={name: labels} if labels else {}
+        ),
+    )  # fmt: skip
+    (run,) = evaluate("melstats", name, protocol, config=config)
+    return run
