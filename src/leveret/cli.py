@@ -20,7 +20,7 @@ COMMANDS = {
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
-    "data": ("data", "Data", "write tasks for the harnesses of other suites"),
+    "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
@@ -74,8 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command_class(name: str) -> Any:
     """The dataclass of a command."""
-    module, class_name, _ = COMMANDS[name]
-    return getattr(import_module(f"leveret.commands.{module}"), class_name)
+    return _class(*COMMANDS[name][:2])
+
+
+def action_classes(command: Any) -> dict[str, Any]:
+    """The dataclass of each action of a command, such as `leveret data get`; of most commands there is none."""
+    return {name: _class(*place) for name, place in getattr(command, "ACTIONS", {}).items()}
+
+
+def _class(module: str, name: str) -> Any:
+    return getattr(import_module(f"leveret.commands.{module}"), name)
 
 
 def _run(name: str, words: Sequence[str]) -> int:
@@ -87,10 +95,13 @@ def _run(name: str, words: Sequence[str]) -> int:
         import tyro
 
         chosen = command_class(name)
+        actions = action_classes(chosen)
     except ImportError as error:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
+    if words and words[0] in actions:
+        chosen, name, words = actions[words[0]], f"{name} {words[0]}", words[1:]
     # tyro would drop the examples, which a docstring parser takes for a section of their own
     command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
     return int(command.run())
