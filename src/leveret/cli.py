@@ -86,7 +86,13 @@ def _class(module: str, name: str) -> Any:
     return getattr(import_module(f"leveret.commands.{module}"), name)
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def parsed(name: str, words: Sequence[str]) -> Any:
+    """The command that a line means, with its options.
+
+    Raises:
+        UnknownNameError: There is no such command.
+        ValueError: The installation is broken.
+    """
     if name not in COMMANDS:
         from leveret.registry import unknown_name
 
@@ -95,13 +101,15 @@ def _run(name: str, words: Sequence[str]) -> int:
         import tyro
 
         chosen = command_class(name)
-        actions = action_classes(chosen)
+        if words and words[0] in getattr(chosen, "ACTIONS", {}):
+            chosen, name, words = action_classes(chosen)[words[0]], f"{name} {words[0]}", words[1:]
     except ImportError as error:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
-    if words and words[0] in actions:
-        chosen, name, words = actions[words[0]], f"{name} {words[0]}", words[1:]
     # tyro would drop the examples, which a docstring parser takes for a section of their own
-    command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
-    return int(command.run())
+    return tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    return int(parsed(name, words).run())

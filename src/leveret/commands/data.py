@@ -1,4 +1,4 @@
-"""`leveret data`: published datasets in, examined and copied; tasks out. Each action is a class in a file of its own."""
+"""`leveret data`: published datasets in, examined and copied; tasks out. Each action has a file data_ACTION.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
