@@ -5,7 +5,7 @@ disk was full or somebody pressed Ctrl-C is kept there, and the same command goe
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ENOSPC
 from pathlib import Path
@@ -120,10 +120,10 @@ def get(plan: Plan, reporter: Reporter, keep_archives: bool = False) -> Got:
             if plan.folder.is_dir():
                 plan.folder.rmdir()  # empty, as the plan has seen
             partial.rename(plan.folder)
+            if not keep_archives:
+                rmtree(plan.store, ignore_errors=True)
         finally:
             rmtree(partial, ignore_errors=True)
-    if not keep_archives:
-        rmtree(plan.store, ignore_errors=True)
     return Got(plan, num_files, findings)
 
 
@@ -198,6 +198,9 @@ def _alone(plan: Plan) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        for empty in (plan.store, plan.store.parent):
+            with suppress(OSError):  # gone already, or it holds what the next call goes on from
+                empty.rmdir()
 
 
 @contextmanager
