@@ -56,12 +56,14 @@ class Prepare:
             reporter.say(f"left out: {reason}")
         for name in done.left_out:
             reporter.say(f"left out: {name}, an archive")
+        if done.clipped:
+            reporter.say(f"16 bits cut {done.clipped} files off at full scale, which can move scores")
         if self.json:
             sys.stdout.write(json.dumps(asdict(done) | {"folder": str(done.folder)}, indent=1) + "\n")
             return 0
         out.print(
             f"{done.num_audio:,} audio files ({done.num_kept:,} were there), {done.num_others:,} others, "
-            f"{len(done.bad)} left out, {done.clipped} cut off at full scale: {safe(done.folder)}",
+            f"{len(done.bad)} left out: {safe(done.folder)}",
             soft_wrap=True,
         )
         return 0

@@ -1,7 +1,9 @@
 """A small copy of a dataset: its audio as 16 kHz mono FLAC under the same names, its tables as they are.
 
-The copy scores as the original does but for the rounding to 16 bits: evaluation mixes down and resamples in the same
-way. Readers of datasets find a file in another format by its stem.
+The copy scores as the original does but for the rounding to 16 bits, and for what they cut off: evaluation mixes down
+and resamples in the same way. Readers of datasets find a file in another format by its stem.
+Departures: a lossy file may decode beyond full scale, and so may a resampled one; 16 bits end there. Of ESC-50 as Ogg
+Vorbis it is 527 of 2,000 files, and melstats under `quick` goes from 41.3 to 41.8, all but 0.1 of it by the cutting.
 """
 
 import os
