@@ -15,20 +15,31 @@ from leveret.registry import UnknownNameError, entries
 
 PARAMETER_COUNTS = {  # of the sources, table 2 of the paper where it agrees with them
     "melstats": 0,
+    "nf_resnet50": 23_501_776,
     "nfnet_f0": 68_415_996,
     "nfnet_f0_fast": 899_842,
     "nfnet_f0_slow": 56_636_828,
+    "resnet50": 23_501_760,
+    "slowfast_nf_resnet50": 25_967_240,
     "slowfast_nfnet_f0": 62_970_654,
     "slowfast_nfnet_f0_table5": 58_171_422,
     "slowfast_nfnet_small": 4_234_238,
+    "slowfast_resnet50": 25_967_208,
+    "slowfast_resnet50_in": 25_967_208,
+    "slowfast_resnet50_ln": 25_967_208,
+    "slowfast_resnet50_no_norm": 25_936_864,
 }
 EMBED_DIMS = {
     "melstats": 240,
+    "nf_resnet50": 2048,
     "nfnet_f0": 3072,
     "nfnet_f0_fast": 384,
     "nfnet_f0_slow": 3072,
+    "resnet50": 2048,
+    "slowfast_nf_resnet50": 2304,
     "slowfast_nfnet_f0": 3456,
     "slowfast_nfnet_f0_table5": 1728,
+    "slowfast_resnet50": 2304,
 }
 WITHOUT_GRADIENT: dict[str, set[str]] = {}  # encoder -> parameters that only a pretraining objective reaches
 RUNNABLE_PARAMETERS = 1_000_000

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from leveret.encoders.spectrogram import SpectrogramEncoder
+from leveret.encoders.streams import OneStream
 from leveret.layers import (
     GELU_GAIN,
     AvgPool,
@@ -62,13 +62,17 @@ class NFNetConfig:
     drop_rate: float = 0.1
 
     @property
-    def out_width(self) -> int:
-        """Channels of the head."""
-        return self.final_width or self.widths[-1]
+    def layers(self) -> dict[str, int]:
+        """Stem, stages and head, with their widths."""
+        return {
+            "stem": self.stem_channels[-1],
+            **{f"stage{n + 1}": width for n, width in enumerate(self.widths)},
+            "features": self.final_width or self.widths[-1],
+        }
 
-    def build(self) -> "NFNet":
+    def build(self) -> OneStream:
         """The network as an encoder of its own."""
-        return NFNet(self)
+        return OneStream(NFNetStream(self), self.layers)
 
 
 class NFBlock(nn.Module):
@@ -182,29 +186,6 @@ class NFNetStream(nn.Module):
         """The activated map after the last stage, to be averaged."""
         features: Tensor = self.head(self.final_conv(x))
         return features
-
-
-class NFNet(SpectrogramEncoder):
-    """One stream over the log-mel itself."""
-
-    def __init__(self, config: NFNetConfig) -> None:
-        super().__init__(
-            {
-                "stem": config.stem_channels[-1],
-                **{f"stage{stage + 1}": width for stage, width in enumerate(config.widths)},
-                "features": config.out_width,
-            }
-        )
-        self.stream = NFNetStream(config)
-
-    def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
-        """Stem, stages and head."""
-        x = self.stream.stem(x)
-        maps: dict[str, tuple[Tensor, ...]] = {"stem": (x,)}
-        for stage, blocks in enumerate(self.stream.stages):
-            x = blocks(x)
-            maps[f"stage{stage + 1}"] = (x,)
-        return maps | {"features": (self.stream.features(x),)}
 
 
 SLOW_F0 = NFNetConfig(

@@ -12,12 +12,8 @@ convolution out, which gives the table's D = 1728 and 58,171,422 parameters. `sl
 
 from dataclasses import dataclass, replace
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
 from leveret.encoders.nfnet import FAST_F0, SLOW_F0, NFNetConfig, NFNetStream
-from leveret.encoders.spectrogram import SpectrogramEncoder
+from leveret.encoders.streams import Fusion, TwoStreams
 from leveret.layers import MaxPoolTime, ScaledGELU, WSConv2d
 
 PLAIN = 1.0
@@ -67,49 +63,23 @@ class SlowFastConfig:
         return SlowFastNFNet(self)
 
 
-class Fusion(nn.Module):
-    """Fast to slow: a 7x1 convolution strided to the slow frame rate, GELU, concatenated behind the slow channels."""
-
-    def __init__(self, channels: int, out: int, time_ratio: int) -> None:
-        super().__init__()
-        self.conv_f2s = WSConv2d(channels, out, (7, 1), (time_ratio, 1))
-        self.activation = ScaledGELU(PLAIN)
-
-    def forward(self, slow: Float[Tensor, "B C t F"], fast: Float[Tensor, "B c T F"]) -> Float[Tensor, "B D t F"]:
-        """The slow map with the fused channels."""
-        return torch.cat([slow, self.activation(self.conv_f2s(fast))], 1)
-
-
-class SlowFastNFNet(SpectrogramEncoder):
+class SlowFastNFNet(TwoStreams):
     """Two streams side by side; the embedding is [fast, slow]."""
 
     def __init__(self, config: SlowFastConfig) -> None:
         slow, fast = config.stream(SLOW_F0, 1), config.stream(FAST_F0, config.channel_ratio)
-        super().__init__(
-            {
-                "stem": fast.stem_channels[-1] + slow.stem_channels[-1],
-                **{f"stage{n + 1}": fast.widths[n] + slow.widths[n] for n in range(4)},
-                "features": fast.out_width + slow.out_width,
-            }
-        )
-        self.slow_input = MaxPoolTime(config.time_ratio)
-        self.fast = NFNetStream(fast, head_scale=PLAIN)
-        self.slow = NFNetStream(slow, config.fusion_channels, head_scale=PLAIN)
         fast_channels = (fast.stem_channels[-1], *fast.widths[:-1])
-        self.fusions = nn.ModuleList(
-            Fusion(channels, out, config.time_ratio)
-            for channels, out in zip(fast_channels, config.fusion_channels, strict=True)
+        super().__init__(
+            MaxPoolTime(config.time_ratio),
+            NFNetStream(fast, head_scale=PLAIN),
+            NFNetStream(slow, config.fusion_channels, head_scale=PLAIN),
+            [
+                Fusion(WSConv2d(channels, out, (7, 1), (config.time_ratio, 1)), ScaledGELU(PLAIN))
+                for channels, out in zip(fast_channels, config.fusion_channels, strict=True)
+            ],
+            "fast slow",
+            (fast.layers, slow.layers),
         )
-
-    def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
-        """Stem, stages and head, each as (fast, slow)."""
-        fast, slow = self.fast.stem(x), self.slow.stem(self.slow_input(x))
-        maps: dict[str, tuple[Tensor, ...]] = {"stem": (fast, slow)}
-        for n, fusion in enumerate(self.fusions):
-            # The fusion takes the fast map from before the stage.
-            fast, slow = self.fast.stages[n](fast), self.slow.stages[n](fusion(slow, fast))
-            maps[f"stage{n + 1}"] = (fast, slow)
-        return maps | {"features": (self.fast.features(fast), self.slow.features(slow))}
 
 
 ENCODERS = {
