@@ -2,9 +2,9 @@
 
 Source: paper, section 4.2 (the normalisers of the SlowFast ResNet50).
 Shapes: B batch, C and D channels in and out, T x F the map, t x f the map after striding.
-Departures: the paper does not say over which axes its layer norm goes. "ln" takes one mean and variance an example, over
-C, T and F, with a gain and bias a channel; "ln_c" one a cell, over C alone. Over T and F alone it would be instance
-norm, which the paper lists beside it. "none" gives the convolution a bias in the normaliser's place.
+Departures: the paper does not say over which axes its layer norm goes. "ln" takes one mean and variance an example,
+over C, T and F, with a gain and bias a channel; "ln_c" one a cell, over C alone. Over T and F alone it would be
+instance norm, which the paper lists beside it. "none" gives the convolution a bias in the normaliser's place.
 """
 
 import copy

@@ -4,8 +4,8 @@ Source: paper, section 4.2 and table 3; arXiv:2103.03516 and ekazakos/auditory-s
 for the topology.
 Shapes: B batch, T frames, F mel bins, C channels, D = 2304 = [slow 2048, fast 256].
 Departures: the program takes T divisible by 4 alone and T / 4 frames for the slow stream; here it is ceil(T / 4), so
-that the streams always meet. What the normalisers are is in `normed`. Without a normaliser the zero that its last gain would
-be at first is in the block's last filters. `slowfast_resnet_tiny` is ours.
+that the streams always meet. What the normalisers are is in `normed`. Without one the zero that its last gain would be
+at first is in the block's last filters. `slowfast_resnet_tiny` is ours.
 """
 
 from dataclasses import dataclass, replace
