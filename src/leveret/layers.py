@@ -20,21 +20,22 @@ VARIANCE_FLOOR = 1e-4
 """Least variance x fan-in of a filter; a clamp, not added (timm adds 1e-6 to the variance instead)."""
 
 
-def gelu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def gelu(x: Float[Tensor, "..."], exact: bool = False) -> Float[Tensor, "..."]:
     """GELU by its tanh approximation, JAX's default; the exact one moves the outputs by 3e-4."""
-    return F.gelu(x, approximate="tanh")
+    return F.gelu(x, approximate="none" if exact else "tanh")
 
 
 class ScaledGELU(nn.Module):
-    """GELU (tanh) times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
+    """GELU times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
 
-    def __init__(self, scale: float = GELU_GAIN) -> None:
+    def __init__(self, scale: float = GELU_GAIN, exact: bool = False) -> None:
         super().__init__()
         self.scale = scale
+        self.exact = exact
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Scale * gelu(x)."""
-        return gelu(x) if self.scale == 1 else gelu(x) * self.scale
+        return gelu(x, self.exact) if self.scale == 1 else gelu(x, self.exact) * self.scale
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

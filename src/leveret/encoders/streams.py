@@ -64,15 +64,17 @@ class OneStream(SpectrogramEncoder):
 
     Args:
         layers: Widths of the stem, the stages and, if the stream has one, the head.
+        first: Spectrogram -> what the stream sees; None is the spectrogram itself.
     """
 
-    def __init__(self, stream: nn.Module, layers: Mapping[str, int]) -> None:
+    def __init__(self, stream: nn.Module, layers: Mapping[str, int], first: nn.Module | None = None) -> None:
         super().__init__(layers)
+        self.first = first or nn.Identity()
         self.stream = stream
 
     def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
         """Stem, stages and head."""
-        x = self.stream.stem(x)  # type: ignore[operator]
+        x = self.stream.stem(self.first(x))  # type: ignore[operator]
         maps: dict[str, tuple[Tensor, ...]] = {"stem": (x,)}
         for stage, blocks in enumerate(self.stream.stages):  # type: ignore[arg-type]
             x = blocks(x)
