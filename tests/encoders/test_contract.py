@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leveret.contracts import Encoder
+from leveret.inference import for_inference
 from leveret.registry import UnknownNameError, entries
 
 PARAMETER_COUNTS = {  # of the sources, table 2 of the paper where it agrees with them
@@ -196,6 +197,22 @@ def test_an_unknown_layer_is_named_with_the_known_ones(name: str) -> None:
     encoder = awake(name)
     with pytest.raises(UnknownNameError, match=r"no layer 'penultimate'.*Known: "):
         encoder.embed(encoder.frontend(waves(encoder, 1, 0.5)), "penultimate")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SMALL)
+def test_the_copy_for_inference_gives_the_same_in_float32_and_nearly_in_bfloat16(name: str) -> None:
+    encoder = awake(name)
+    wave = waves(encoder, 2, 1.0)
+    for layer in encoder.layers:
+        expected = encoder(wave, layer)
+        scale = expected.abs().max().item()
+        folded = for_inference(encoder)(wave, layer)
+        torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale), msg=layer)
+    half = for_inference(encoder, torch.bfloat16)(wave)
+    assert half.dtype == torch.float32
+    error = (half - encoder(wave)).norm() / encoder(wave).norm()
+    assert error < 0.05, error  # eight bits of mantissa, through some twenty layers
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -4,9 +4,9 @@ Source: arXiv:1912.10211 and qiuqiangkong/audioset_tagging_cnn/pytorch/models.py
 Shapes: B batch, T frames, F mel bins, C and D channels in and out, t x f the map after pooling, D = 2048.
 Departures: the embedding is the mean of the last map, as the paper's protocol says; `cnn14_panns` has the source's own,
 mean over frequency, maximum plus mean over time and a hidden layer. The spectrogram is leveret's (80 mels at 16 kHz,
-not 64 at 32 kHz), without SpecAugment. Fewer than 32 frames or mel bins are filled up with zeros, which is the mean of
-a standardised spectrogram. The paper prints 71m parameters, which the public network never has: its convolutions have
-75.5m, with the hidden layer 79.7m, with 527 outputs 80.8m. `cnn14_tiny` is ours.
+not 64 at 32 kHz), without SpecAugment. Fewer than 32 frames or mel bins are filled up with zeros behind the first norm.
+The paper prints 71m parameters, which the public network never has: its convolutions have 75.5m, with the hidden layer
+79.7m, with 527 outputs 80.8m. `cnn14_tiny` is ours.
 """
 
 from dataclasses import dataclass, replace

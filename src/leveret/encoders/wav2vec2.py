@@ -185,7 +185,8 @@ class Wav2Vec2(WaveformEncoder):
 
 ENCODERS = {
     "wav2vec2_base": Wav2Vec2Config(),
+    # Two groups: with four, oneDNN (torch 2.13, AMX) gets this size wrong in bfloat16, though not the full size.
     "wav2vec2_tiny": Wav2Vec2Config(
-        channels=16, width=32, depth=2, num_heads=4, hidden=64, position_kernel=16, position_groups=4
+        channels=16, width=32, depth=2, num_heads=4, hidden=64, position_kernel=16, position_groups=2
     ),
 }
