@@ -107,11 +107,8 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         digest = weights_digest(checkpoint.encoder)
         return LoadedEncoder(spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False)
     if spec not in entries("encoders"):
-        forms = [
-            *entries("encoders"),
-            "FILE.safetensors",
-            *(f"{prefix}:..." for prefix in entries("adapters")),
-        ]
+        # the forms first: of many names the message shows but some
+        forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]
         raise unknown_name("encoder", spec, forms)
     chosen: EncoderConfig = look_up("encoders", spec)
     with torch.random.fork_rng(devices=[]):
