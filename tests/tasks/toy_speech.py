@@ -1,4 +1,4 @@
-"""Toy trees of Speech Commands, Fluent Speech Commands, VoxForge and VoxCeleb1, in the exact layout of their archives."""
+"""Toy trees of Speech Commands, Fluent Speech Commands, VoxForge and VoxCeleb1, laid out as their archives are."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def write(path: Path, hertz: float, seconds: float, seed: int) -> None:
 
 
 def speech_commands_tree(root: Path) -> Path:
-    """Both archives of v0.02: four clips a word, of them one each in the two lists; two clips a class in the test set."""
+    """Both archives of v0.02: four clips a word, one of them in each list; two clips a class in the test set."""
     words, tests = root / "speech_commands_v0.02", root / "speech_commands_test_set_v0.02"
     lists: dict[str, list[str]] = {"testing_list.txt": [], "validation_list.txt": [], "": []}
     for number, word in enumerate(LABELS_V2):
