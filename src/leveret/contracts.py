@@ -252,10 +252,7 @@ class Crops(Protocol):
     ) -> tuple[Tensor, Int[Tensor, "n S B"], Int[Tensor, "n S B"]]:
         """Vectors of the n steps from `first_step` on, and each example's clip and place among the vectors.
 
-        Args:
-            clips: The clip that was drawn for each example.
-            rows: Its row, counted over all clips.
-            seeds: Of the S heads.
+        What was drawn is a clip and a row, counted over all clips, for each example of S seeds.
         """
 
 
