@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 from leveret import protocols
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
+from leveret.drawing import EmbeddedCrops
 from leveret.probes.svm import SvmProbe
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, entries
@@ -112,6 +113,8 @@ def test_a_class_without_a_test_clip_is_named(task, untrained):
     [
         ({}, "cached"),
         ({"steps": 500}, "cached@500"),
+        ({"name": "paper"}, "paper"),
+        ({"name": "paper", "steps": 500}, "paper@500"),
         ({"name": "quick"}, "quick"),
         ({"name": "quick", "average": "probabilities"}, "quick+probabilities"),
         ({"head": "mlp"}, "cached+mlp"),
@@ -126,7 +129,7 @@ def test_the_title_names_all_that_makes_scores_incomparable(settings, title):
 
 
 def test_an_unknown_protocol_lists_the_known():
-    with pytest.raises(UnknownNameError, match="cached, quick"):
+    with pytest.raises(UnknownNameError, match="paper, cached, quick"):
         Protocol(name="fast")
 
 
@@ -153,6 +156,8 @@ def test_a_head_in_place_of_the_protocols_own_gets_the_settings_that_it_has(task
         ({"head": "knnn"}, "Did you mean 'knn'"),
         ({"head": "knn", "steps": 100}, "which takes no steps"),
         ({"head": "knn", "average": "probabilities"}, "no logits"),
+        ({"name": "paper", "head": "knn"}, "draws no crops"),
+        ({"name": "paper", "head": "logistic"}, "draws no crops"),
     ],
 )
 def test_what_a_head_cannot_follow_is_refused(task, settings, says):
@@ -211,6 +216,25 @@ def test_every_probe_scores_every_kind_of_task(kind, name, head, monkeypatch):
     facts = outcome.values["probe"]
     assert facts["class"] == type(entry).__name__
     assert list(facts["slots"] if kind == "slots" else [""]) == [slot for slot, _ in SLOTS[kind]]
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+def test_a_head_that_draws_crops_learns_from_them_alone(kind):
+    task, rows = learnable(kind)
+    protocol = Protocol(name="paper", steps=300, check_rates=False)
+    from_rows = score_task(task, task.folds(), rows, protocol, torch.device("cpu"))
+    # the same rows as crops: drawn alike, so learnt alike, whatever windows the training score is of
+    first = {name: block[:1] for name, block in rows.rows_of.items() if int(name) >= 90 or int(name) % 9 == 0}
+    as_crops = replace(rows, rows_of=first | {str(k): rows.rows_of[str(k)] for k in range(120, 180)})
+    as_crops = replace(as_crops, crops=EmbeddedCrops({str(k): rows.rows_of[str(k)] for k in range(90)}))
+    from_crops = score_task(task, task.folds(), as_crops, protocol, torch.device("cpu"))
+    for one, other in zip(from_rows.probes[0], from_crops.probes[0], strict=True):
+        assert torch.equal(one.weight, other.weight)
+    for one, other in zip(from_rows.predictions.scores, from_crops.predictions.scores, strict=True):
+        np.testing.assert_array_equal(one, other)
+    facts = from_crops.values["probe"]
+    crops = next(iter(facts["slots"].values()))["crops"] if kind == "slots" else facts["crops"]
+    assert crops == {"from": sum(len(rows.rows_of[str(k)]) for k in range(90)), "embedded": "once"}
 
 
 def test_slots_are_right_only_together(untrained):

@@ -53,6 +53,11 @@ class CropRule:
     num_windows: int = 0
     mixed_passes: int = 0
 
+    @property
+    def every_start(self) -> bool:
+        """Whether a clip has a window at each place where a random crop of it may begin."""
+        return self.hop == GRID_SECONDS
+
 
 @dataclass(frozen=True)
 class RowPlan:
@@ -118,21 +123,33 @@ def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Pro
                 progress(number / len(clips))
     if crop.mixed_passes:
         return _mixed_plan(good, np.array(lengths), bad, crop)
-    rows = []
-    for index, length in enumerate(lengths):
-        seconds = length if crop.whole_clip and length < crop.seconds else crop.seconds
-        rows += [(index, start, seconds) for start in window_starts(length, seconds, crop.hop, crop.num_windows)]
-    clip_of = np.array([row[0] for row in rows], dtype=np.int64)
-    starts, widths = (np.array([row[k] for row in rows], dtype=np.float64) for k in (1, 2))
-    order = np.argsort(widths, kind="stable")
-    return RowPlan(good, clip_of[order], starts[order], widths[order], np.array(lengths), bad)
+    width_of = window_seconds(np.array(lengths), crop)
+    starts = [
+        np.array(window_starts(length, width, crop.hop, crop.num_windows))
+        for length, width in zip(lengths, width_of.tolist(), strict=True)
+    ]
+    clip_of = np.repeat(np.arange(len(good)), np.array([len(one) for one in starts], dtype=np.int64))
+    order = np.argsort(width_of[clip_of], kind="stable")
+    start = np.concatenate([np.empty(0), *starts])
+    return RowPlan(good, clip_of[order], start[order], width_of[clip_of[order]], np.array(lengths), bad)
+
+
+def window_seconds(lengths: NDArray[np.float64], crop: CropRule) -> NDArray[np.float64]:
+    """Seconds of the windows of clips that are so long."""
+    return np.minimum(lengths, crop.seconds) if crop.whole_clip else np.full(len(lengths), crop.seconds)
+
+
+def num_crop_starts(lengths: NDArray[np.float64], seconds: float) -> NDArray[np.int64]:
+    """At how many places of the 10 ms grid a random crop of a clip may begin: as many as `window_starts` gives."""
+    spare = np.maximum(0.0, lengths - seconds) + 1e-5
+    return np.floor_divide(spare, GRID_SECONDS).astype(np.int64) + 1
 
 
 def _mixed_plan(clips: Sequence[Clip], lengths: NDArray[np.float64], bad: Mapping[str, str], crop: CropRule) -> RowPlan:
     """Random crops on the 10 ms grid, all of one length, the passes of one clip side by side."""
     pairs = pairing(len(clips), crop.mixed_passes, MIXING_SEED)
     own = np.tile(np.arange(len(clips)), (crop.mixed_passes, 1))
-    num_starts = np.floor(np.maximum(0.0, lengths - crop.seconds) / GRID_SECONDS + 1e-6) + 1
+    num_starts = num_crop_starts(lengths, crop.seconds)
 
     def starts(clip: NDArray[np.int64], place: NDArray[np.float64]) -> NDArray[np.float64]:
         chosen: NDArray[np.float64] = np.floor(place * num_starts[clip]) * GRID_SECONDS

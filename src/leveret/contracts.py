@@ -237,6 +237,27 @@ class Corpus(Published):
     clips: Callable[[DataFolder], Sequence[Clip]]
 
 
+@runtime_checkable
+class Crops(Protocol):
+    """Random crops of clips, embedded once or as they are drawn; a crop is a row, numbered clip after clip."""
+
+    @property
+    def held(self) -> Tensor:
+        """The rows that are held (R, D): all or none of them."""
+
+    @property
+    def count(self) -> Tensor:
+        """Rows of each clip (m,), on the CPU."""
+
+    def drawn(
+        self, clips: Int[Tensor, "n S B"], rows: Int[Tensor, "n S B"], seeds: Sequence[int], first_step: int
+    ) -> tuple[Tensor, Int[Tensor, "n S B"], Int[Tensor, "n S B"]]:
+        """Vectors of the n steps from `first_step` on, and each example's clip and place among the vectors.
+
+        What was drawn is a clip and a row, counted over all clips, for each example of S seeds.
+        """
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows to train a probe on, or to score: a vector each, and the clip that it is a window of.
@@ -247,6 +268,8 @@ class Table:
         targets: Class index of each clip, or 0/1 for each clip and class.
         groups: Index of each clip's group; a held-out part never shares a group with the rest.
         num_classes: K.
+        crops: What a probe that draws at each step is trained on in place of these rows; None trains on the rows.
+        crop_targets: Targets of the clips of `crops`.
     """
 
     X: Float[Tensor, "R D"]
@@ -254,6 +277,8 @@ class Table:
     targets: Int[Tensor, "M"] | Float[Tensor, "M K"]
     groups: Int[Tensor, "M"]
     num_classes: int
+    crops: Crops | None = None
+    crop_targets: Int[Tensor, "m"] | Float[Tensor, "m K"] | None = None
 
     @property
     def multilabel(self) -> bool:

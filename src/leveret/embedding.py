@@ -44,6 +44,7 @@ class Rows:
         bad: Clip id -> why it has no vector.
         silent: Ids of the clips that are digital silence.
         mixed: Whether the rows are crops mixed with other clips.
+        every_start: Whether they are all the crops of a clip that may be drawn.
     """
 
     clips: Sequence[Clip]
@@ -54,6 +55,7 @@ class Rows:
     bad: Mapping[str, str]
     silent: Sequence[str]
     mixed: bool = False
+    every_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def embed_job(
                     "what it vouched for is computed again"
                 )
         _fill(job, runners, [stores[k] for k in range(len(runners))], policy, reporter)
-        found = [_rows(plan, stores[k]) for k in range(len(runners))]
+        found = [_rows(job, stores[k]) for k in range(len(runners))]
     for rows in found:
         policy.check(rows.bad, job.num_clips)
     return found
@@ -269,7 +271,8 @@ def _write(runner: Runner, store: Store, plan: RowPlan, batch: Batch, vectors: N
     store.write(batch.first, stored, bad, batch.silent)
 
 
-def _rows(plan: RowPlan, store: Store) -> Rows:
+def _rows(job: Job, store: Store) -> Rows:
+    plan = job.plan
     bad_clips = sorted({int(plan.clip[row]) for row in store.bad})
     bad = dict(plan.bad) | {plan.clips[plan.clip[row]].id: reason for row, reason in store.bad.items()}
     order = np.lexsort((plan.start, plan.clip))
@@ -284,6 +287,7 @@ def _rows(plan: RowPlan, store: Store) -> Rows:
         bad=bad,
         silent=_silent_clips(plan, store.silent),
         mixed=plan.partner is not None,
+        every_start=job.crop.every_start,
     )
 
 

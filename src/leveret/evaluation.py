@@ -29,7 +29,7 @@ from leveret.runs import Run, RunWriter, task_keys
 from leveret.scoring import score_task
 from leveret.text import printable
 from leveret.vector_rows import rows_of_file, vector_identity
-from leveret.workload import Workload, dealt_out
+from leveret.workload import Workload
 
 FLOOR = "melstats"
 
@@ -85,7 +85,8 @@ class Plan:
     """What an evaluation is going to do, known before the work.
 
     Attributes:
-        rows: A line a task and encoder: task, encoder, windows, of them cached, bytes, seconds of work left.
+        rows: A line a task and encoder: task, encoder, windows, of them cached, of them at most embedded as they are
+            drawn and not kept, bytes and type of the others.
         seconds: Of embedding, estimated from 32 windows of this very run.
     """
 
@@ -127,7 +128,12 @@ class Evaluation:
         found = find_tasks(config.tasks, config.only, config.crop, config.data)
         self.missing = found.missing
         for task in found.tasks:
-            config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
+            # a head that does not exist is told before hours of embedding
+            if config.protocol.draws_crops(task) and config.vectors:
+                raise ValueError(
+                    f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {config.vectors[0]} holds "
+                    "vectors of windows; score vector files by `cached` or `quick`"
+                )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
         self.runners = [
             runner
@@ -155,13 +161,14 @@ class Evaluation:
                 )
                 half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
                 cached = sum(job.num_cached(runner) for job in work.jobs)
+                drawn = self.config.protocol.num_draws(work.task) if work.streamed else 0
                 rows.append(
                     {
-                        "task": work.task.name, "encoder": runner.name, "windows": num_rows, "cached": cached,
-                        "bytes": size, "dtype": "float16" if half else "float32",
+                        "task": work.task.name, "encoder": runner.name, "windows": num_rows + drawn, "cached": cached,
+                        "drawn": drawn, "bytes": size, "dtype": "float16" if half else "float32",
                     }
                 )  # fmt: skip
-            audio = sum(float(job.plan.seconds.sum()) for job in work.jobs)
+            audio = sum(float(job.plan.seconds.sum()) for job in work.jobs) + drawn * work.task.crop_seconds
             missing = any(row["cached"] < row["windows"] for row in rows[-len(self.runners) :])
             seconds += rate * audio if missing else 0.0
         return Plan(rows, seconds)
@@ -237,8 +244,11 @@ class Evaluation:
         with reporter.stage(f"{task.name}: {entrant.about['name']} probe", 1, "") as advance:
             # nobody reads whether the hidden floor was under-fitted, and to find out takes three times its probe
             protocol = self.config.protocol if entrant.writer else replace(self.config.protocol, check_rates=False)
-            outcome = score_task(task, work.folds, dealt_out(rows), protocol, device, shares(advance))
+            vectors = work.vectors(rows, entrant.runner, self.config.policy)
+            outcome = score_task(task, work.folds, vectors, protocol, device, shares(advance))
         bad = {clip: reason for part in rows for clip, reason in part.bad.items()}
+        bad |= {} if work.streamed is None else work.streamed.bad
+        bad |= {} if vectors.crops is None else vectors.crops.bad
         result = TaskResult(
             task=task.name,
             suite=task.suite,
@@ -304,7 +314,7 @@ def evaluate(
     Args:
         encoders: Specs such as "melstats" or "py:my_encoder.py:MyEncoder", or encoders.
         tasks: Specs such as "mini" or "manifest:labels.csv".
-        protocol: "cached" or "quick".
+        protocol: "paper", "cached" or "quick".
         config: Everything else; its encoders, tasks and protocol's name are replaced by the arguments.
 
     Returns:

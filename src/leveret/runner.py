@@ -23,7 +23,7 @@ from leveret.loading import LoadedEncoder, fingerprint
 from leveret.machine import num_cores
 from leveret.registry import unknown_name
 
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 """Bumped by hand whenever the same clip and crop rule give other windows; part of every cache key."""
 
 BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "rows": ROWS_VERSION}

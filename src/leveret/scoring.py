@@ -4,16 +4,17 @@ Source: paper, appendix A: a probe on frozen vectors, scores averaged over the w
 Shapes: S seeds, R rows, M clips, K classes, D embedding.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import FittedProbe, Kind, Probe, Progress, Table, Task, TunableProbe
+from leveret.contracts import Crops, FittedProbe, Kind, Probe, Progress, Table, Task, TunableProbe
 from leveret.metrics import (
     METRICS,
     average_precisions,
@@ -29,6 +30,22 @@ from leveret.runs import Predictions
 BOOTSTRAP_SEED = 0
 
 
+class Cropping(Interface):
+    """Where the crops come from that a head draws."""
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Of the clips that can be drawn."""
+
+    @property
+    def bad(self) -> Mapping[str, str]:
+        """Clip id -> why it could not be embedded when it was drawn."""
+
+    def of(self, clips: Sequence[Clip], device: torch.device) -> Crops:
+        """The crops of these clips."""
+        ...
+
+
 @dataclass(frozen=True)
 class Vectors:
     """Rows of the clips that one encoder could embed, ready to be dealt out to splits.
@@ -37,11 +54,13 @@ class Vectors:
         rows_of: Clip id -> its rows (n, D).
         width: D.
         mixed_of: Clip id -> rows of its crops that were mixed with other clips; empty where the task mixes nothing.
+        crops: What the head is trained on where it draws its crops; the rows of training clips are then only scored.
     """
 
     rows_of: Mapping[str, NDArray[Any]]
     width: int
     mixed_of: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    crops: Cropping | None = None
 
     def of(self, split: str) -> Mapping[str, NDArray[Any]]:
         """Clip id -> rows as a split takes them: `train` learns from mixed crops where there are any."""
@@ -104,7 +123,7 @@ def score_task(
 
         fit = _Fit(task, vectors, protocol, device, share)
         held = test if tuned and number == 0 else valid if protocol.reads_valid else []
-        scored = fit(probe, train, held, test)
+        scored = fit(probe, train, held, test, fold.train)
         parts.append(_predictions(task, test, [slot_scores[0] for slot_scores in scored.test]))
         targets = parts[-1].targets()
         fold_scores.append(
@@ -172,9 +191,19 @@ class _Fit:
     device: torch.device
     progress: Progress
 
-    def __call__(self, probe: Probe, train: Sequence[Clip], held: Sequence[Clip], test: Sequence[Clip]) -> _Scored:
-        """Scores of train and test clips; `held` may only choose settings."""
-        task = self.task
+    def __call__(
+        self,
+        probe: Probe,
+        train: Sequence[Clip],
+        held: Sequence[Clip],
+        test: Sequence[Clip],
+        cropped: Sequence[Clip] = (),
+    ) -> _Scored:
+        """Scores of train and test clips; `held` may only choose settings, of `cropped` crops are drawn if any are."""
+        task, crops = self.task, None
+        if self.vectors.crops is not None:
+            cropped = [clip for clip in cropped if clip.id in self.vectors.crops.ids]
+            crops = self.vectors.crops.of(cropped, self.device)
         X_train, counts_train = self._rows(train, "train")
         X_test, counts_test = self._rows(test, "test")
         scores_train: list[NDArray[np.float32]] = []
@@ -187,6 +216,8 @@ class _Fit:
                 self.progress((number + part) / len(task.slots))
 
             table = _table(task, number, X_train, counts_train, train)
+            if crops is not None:
+                table = replace(table, crops=crops, crop_targets=_targets(task, number, cropped).to(self.device))
             valid = _table(task, number, *self._rows(held, "valid"), held) if held else None
             fitted = probe.fit(table, valid, share)
             for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
@@ -223,22 +254,25 @@ def clip_scores(
     return _mean_per_clip(rows.cpu().numpy(), counts)
 
 
-def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:
+def _targets(task: Task, slot: int, clips: Sequence[Clip]) -> torch.Tensor:
     labels = task.slots[slot][1]
     index = {label: k for k, label in enumerate(labels)}
-    if task.kind == "multi":
-        targets = torch.zeros(len(clips), len(labels))
-        for row, clip in enumerate(clips):
-            targets[row, [index[label] for label in clip.labels]] = 1
-    else:
-        targets = torch.tensor([index[clip.labels[slot]] for clip in clips])
+    if task.kind != "multi":
+        return torch.tensor([index[clip.labels[slot]] for clip in clips])
+    targets = torch.zeros(len(clips), len(labels))
+    for row, clip in enumerate(clips):
+        targets[row, [index[label] for label in clip.labels]] = 1
+    return targets
+
+
+def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:
     names = {name: k for k, name in enumerate(dict.fromkeys(clip.group for clip in clips))}
     return Table(
         X=X,
         rows=torch.repeat_interleave(torch.arange(len(clips)), torch.from_numpy(counts)).to(X.device),
-        targets=targets.to(X.device),
+        targets=_targets(task, slot, clips).to(X.device),
         groups=torch.tensor([names[clip.group] for clip in clips], device=X.device),
-        num_classes=len(labels),
+        num_classes=len(task.slots[slot][1]),
     )
 
 

@@ -55,12 +55,13 @@ class Evaluate:
     """Layers to read out, each scored by itself; `all` takes every layer, in one pass."""
     vectors: tuple[Path, ...] = ()
     """Parquet files of vectors made elsewhere (columns file, vector), scored like encoders."""
-    protocol: Literal["cached", "quick"] = "cached"
-    """cached: the paper's probe on cached windows. quick: logistic regression, seconds a task."""
+    protocol: Literal["paper", "cached", "quick"] = "cached"
+    """paper: a new random crop at each step. cached: the paper's probe on windows embedded once. quick: logistic
+    regression, seconds a task."""
     probe: str | None = None
     """Read-out in place of the protocol's own (`leveret list probes`); named in the result's protocol."""
     steps: int | None = None
-    """Optimizer steps of `cached` in place of the task's own; named in the result."""
+    """Optimizer steps of `paper` and `cached` in place of the task's own; named in the result."""
     seeds: int = 1
     """Train each probe with seeds 0 to N-1."""
     check_rates: bool = True
@@ -213,6 +214,8 @@ def _plan_lines(plan: "Plan") -> list[str]:
         f"plan: {windows:,} windows to embed, {cached:,} of them cached; {in_bytes(size)} of vectors; "
         f"about {in_time(plan.seconds)} of embedding"
     ]
+    if drawn := sum(row["drawn"] for row in plan.rows):
+        lines.append(f"up to {drawn:,} of the windows are embedded as they are drawn, and not kept")
     if half:
         lines.append(f"stored as float16, since float32 would take over 10 GB: {', '.join(half)}")
     return lines

@@ -2,15 +2,15 @@
 
 Source: paper, appendix A (batch and steps) and appendix C (Adam, warm-up over 5k steps to 2e-4, cosine to 0).
 Shapes: S seeds, L peak rates.
-Departures: at each step a clip is drawn and then one of its rows, where the paper crops at random (the protocol
-`cached`, docs/protocol.md). Beside the paper's rate the probe is tried at a tenth, ten and a hundred times of it on
-four fifths of train; that changes no score, it only says where the fixed rate under-fits. Reduction of the loss and
-first weights: see trainer.py.
+Departures: at each step a clip is drawn and then one of its rows: its random crops under the protocol `paper`, its
+windows under `cached` (docs/protocol.md). Beside the paper's rate the probe is tried at a tenth, ten and a hundred
+times of it on four fifths of train, always on windows; that changes no score, it only says where the fixed rate
+under-fits. Reduction of the loss and first weights: see trainer.py.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from jaxtyping import Int
@@ -33,7 +33,8 @@ class AdamProbe(ABC):
     Facts: "steps", "batch", "peak_rate", "warmup_steps", "seeds"; "train_loss", a mean over the last hundred steps for
     each seed; "rate_check", {factor of the rate as text: score on the held-out fifth}, or None where it was not asked
     for; "rate_check_unit", what the fifth was cut by; "under_fitted", {"factor", "gain"} of the best higher rate where
-    it gains more than a point, else None.
+    it gains more than a point, else None; "crops", of crops that were drawn how many there are to draw from, and
+    whether they were embedded "once" or "as drawn", else None.
 
     Attributes:
         batch: Clips a step.
@@ -75,9 +76,15 @@ class AdamProbe(ABC):
             "rate_check": None,
             "rate_check_unit": None,
             "under_fitted": None,
+            "crops": None,
         }
+        if train.crops is not None:
+            held = len(train.crops.held) > 0
+            facts["crops"] = {"from": int(train.crops.count.sum()), "embedded": "once" if held else "as drawn"}
         if self.check_rates:
-            facts |= self._check_rates(train, _part(progress, share, 1.0))
+            # whether a rate suits the vectors shows as well on the windows that are embedded anyway
+            windows = replace(train, crops=None, crop_targets=None)
+            facts |= self._check_rates(windows, _part(progress, share, 1.0))
         return self.readout([layer[:, 0] for layer in trained.layers], facts)
 
     def _check_rates(self, train: Table, progress: Progress | None) -> dict[str, Any]:
