@@ -120,7 +120,7 @@ def classify(
         seconds = np.array([lengths[clip.id] for clip in rows.clips])
     else:
         index, counts, start, seconds = rows.clip, np.ones(len(rows.X), np.int64), rows.start, rows.seconds
-    X = torch.from_numpy(rows.X)
+    X = torch.from_numpy(rows.vectors())
     scores = [clip_scores(one, X, counts, trained.kind, trained.average)[0] for one in trained.readouts]
     return Classified(
         file=[rows.clips[k].id for k in index.tolist()],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import FittedProbe, Kind, Probe, Progress, Table, Task, TunableProbe
+from leveret.mapped import MappedRows
 from leveret.metrics import (
     METRICS,
     average_precisions,
@@ -39,19 +40,23 @@ class Vectors:
         mixed_of: Clip id -> rows of its crops that were mixed with other clips; empty where the task mixes nothing.
     """
 
-    rows_of: Mapping[str, NDArray[Any]]
+    rows_of: Mapping[str, NDArray[Any] | MappedRows]
     width: int
-    mixed_of: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    mixed_of: Mapping[str, NDArray[Any] | MappedRows] = field(default_factory=dict)
 
-    def of(self, split: str) -> Mapping[str, NDArray[Any]]:
+    def of(self, split: str) -> Mapping[str, NDArray[Any] | MappedRows]:
         """Clip id -> rows as a split takes them: `train` learns from mixed crops where there are any."""
         return self.mixed_of if split == "train" and self.mixed_of else self.rows_of
 
-    def matrix(self, clips: Sequence[Clip], split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """All rows of the clips (R, D), and the number of rows of each."""
+    def matrix(self, clips: Sequence[Clip], split: str) -> tuple[NDArray[Any] | MappedRows, NDArray[np.int64]]:
+        """All rows of the clips (R, D), on disk where they lie there, and the number of rows of each."""
         blocks = [self.of(split)[clip.id] for clip in clips]
         counts = np.array([len(block) for block in blocks])
-        return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32), counts
+        on_disk = [block for block in blocks if isinstance(block, MappedRows)]
+        if on_disk and len(on_disk) == len(blocks):
+            return MappedRows.joined(on_disk), counts
+        in_memory = [block.read() if isinstance(block, MappedRows) else block for block in blocks]
+        return np.concatenate(in_memory) if blocks else np.empty((0, self.width), np.float32), counts
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,7 @@ class _Fit:
 
     def _rows(self, clips: Sequence[Clip], split: str) -> tuple[torch.Tensor, NDArray[np.int64]]:
         X, counts = self.vectors.matrix(clips, split)
+        X = X.read() if isinstance(X, MappedRows) else X
         return torch.from_numpy(X).to(self.device), counts
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from leveret import distributed
 from leveret.batches import CropRule
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
-from leveret.embedding import Job, Rows
+from leveret.embedding import Job, Rows, row_dtype, seconds_per_audio_second
+from leveret.mapped import MappedRows
 from leveret.protocols import Protocol
+from leveret.runner import Runner
 from leveret.scoring import Vectors
 
 
@@ -87,9 +90,51 @@ class Workload:
         return sum(clip not in bad for clip in test) / max(len(test), self.task.official_clips.get("test", 0))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is going to do, known before the work.
+
+    Attributes:
+        rows: A line a task and encoder: task, encoder, windows, of them cached, bytes, seconds of work left.
+        seconds: Of embedding, estimated from 32 windows of this very run.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    seconds: float
+
+
+def plan_of(works: Sequence[Workload], runners: Sequence[Runner]) -> Plan:
+    """The plan of every task and encoder; 32 windows of the largest job are embedded to tell."""
+    if not runners:
+        return Plan([], 0.0)
+    jobs = {id(job): job for work in works for job in work.jobs}.values()
+    rate = seconds_per_audio_second(max(jobs, key=lambda job: job.plan.num_rows), runners)
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    for work in works:
+        for runner in runners:
+            width = runner.width
+            num_rows = sum(job.plan.num_rows for job in work.jobs)
+            size = sum(
+                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in work.jobs
+            )
+            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
+            cached = sum(job.num_cached(runner) for job in work.jobs)
+            rows.append(
+                {
+                    "task": work.task.name, "encoder": runner.name, "windows": num_rows, "cached": cached,
+                    "bytes": size, "dtype": "float16" if half else "float32",
+                }
+            )  # fmt: skip
+        audio = sum(float(job.plan.seconds.sum()) for job in work.jobs)
+        missing = any(row["cached"] < row["windows"] for row in rows[-len(runners) :])
+        seconds += rate * audio if missing else 0.0
+    return Plan(rows, seconds / distributed.world().size)
+
+
 def dealt_out(parts: Sequence[Rows]) -> Vectors:
     """Rows by clip, mixed crops apart."""
-    rows_of: dict[bool, dict[str, np.ndarray]] = {False: {}, True: {}}
+    rows_of: dict[bool, dict[str, np.ndarray | MappedRows]] = {False: {}, True: {}}
     for rows in parts:
         edges = np.searchsorted(rows.clip, np.arange(len(rows.clips) + 1))
         for index, clip in enumerate(rows.clips):
