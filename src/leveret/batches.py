@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.audio import AudioError, fit, read_info, read_span, resample, span_frames, window_starts
 from leveret.augment import pairing
 from leveret.clips import Clip

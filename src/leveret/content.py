@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.home import home
 
 _BYTES = torch.uint8

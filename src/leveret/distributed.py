@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # a rank may wait for another one's hours of work; that a machine is gone is what torchrun itself finds out
 _PATIENCE = timedelta(days=30)
-_SEEN_WITHIN_SECONDS = 20.0  # a network file system shows a new file late
+_SEEN_WITHIN_SECONDS = 5.0  # a network file system shows a new file late
 
 
 class RankLostError(OSError):
@@ -68,13 +68,22 @@ def start() -> None:
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     world = World(*(int(os.environ[name]) for name in names))
     with_cuda = torch.cuda.is_available() and distributed.is_nccl_available()
     try:
+        store, _, _ = next(rendezvous("env://"))
+        if world.local_size == world.size:
+            # on one machine torchrun keeps its store when it starts the ranks again, and with it the addresses of those
+            # that are gone; on several it makes a new one
+            store = distributed.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         # nccl connects at its first use; what leveret exchanges here lies in the CPU's memory
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo", timeout=_PATIENCE)
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if with_cuda else "gloo",
+            store=store, rank=world.rank, world_size=world.size, timeout=_PATIENCE,
+        )  # fmt: skip
     except RuntimeError as error:
         raise RankLostError(_lost(error)) from error
     _world = world

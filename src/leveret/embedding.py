@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS, find_audio
 from leveret.batches import BadFilePolicy, Batch, CropRule, RowPlan, plan_rows, read_batches
 from leveret.cache import Store, rows_recorded

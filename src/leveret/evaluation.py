@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.cache import digest_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.cache import CacheError, Store, guest_lock
 from leveret.journal import fold, journals
 
@@ -45,9 +45,10 @@ def opened(
         empty: _Opened = (Path(), np.empty(0, bool), {}, set())
         place, done, bad, silent = distributed.from_first(empty)
         folder = root / place
-        with guest_lock(folder, world.rank):
+        with guest_lock(folder, world.rank) as held:
             rows = _mapped(folder, num_rows, width, dtype, "r" if done.all() else "r+")
             yield Store(folder, rows, done, bad, silent, [], journal=f"journal-{world.rank}.jsonl")
+            Path(held.lock_file).unlink(missing_ok=True)
             distributed.barrier()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.content import code_digest
 from leveret.runner import Compute
 

@@ -14,7 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.audio import AUDIO_VERSION
 from leveret.augment import mix
 from leveret.batches import Batch, CropRule

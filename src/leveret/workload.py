@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from leveret import distributed
+import leveret.distributed as distributed
 from leveret.batches import CropRule
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task

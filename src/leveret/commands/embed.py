@@ -54,7 +54,7 @@ class Embed:
 
     def run(self) -> int:
         """Embed and write."""
-        from leveret import distributed
+        import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.embedding import embed
         from leveret.runner import Compute

@@ -94,7 +94,7 @@ class Evaluate:
         """Plan, evaluate, show."""
         import torch
 
-        from leveret import distributed
+        import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.evaluation import EvaluateConfig, Evaluation
