@@ -17,6 +17,7 @@ from torch import nn
 
 import leveret.distributed as distributed
 from leveret.home import home
+from leveret.tars import member_of
 
 _BYTES = torch.uint8
 _FILES_AT_ONCE = 4096
@@ -80,8 +81,9 @@ def _says_read_only(error: Exception) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Sha256 of a file's bytes, in hexadecimal; the file may lie in a tar archive."""
+    member = member_of(path)
+    with path.open("rb") if member is None else member.open() as file:
         return file_digest(file, "sha256").hexdigest()
 
 
@@ -119,7 +121,8 @@ def _known(connection: sqlite3.Connection, keys: Sequence[str]) -> Iterable[tupl
 
 def _key(path: Path) -> str:
     try:
-        stat = path.stat()
+        member = member_of(path)
+        stat = (path if member is None else member.archive).stat()
     except OSError:
         return ""
     return f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"

@@ -68,6 +68,7 @@ def start() -> None:
         return
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -78,7 +79,7 @@ def start() -> None:
         if world.local_size == world.size:
             # on one machine torchrun keeps its store when it starts the ranks again, and with it the addresses of those
             # that are gone; on several it makes a new one
-            store = distributed.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         # nccl connects at its first use; what leveret exchanges here lies in the CPU's memory
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if with_cuda else "gloo",

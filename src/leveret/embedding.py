@@ -29,6 +29,7 @@ from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
 from leveret.runner import Compute, Runner, runners_of, vectors_of_batch
+from leveret.tars import left_out, reading_order
 from leveret.vectors import VectorFile
 
 HALF_PRECISION_ABOVE = 10e9  # bytes of float32 rows; above it rows are stored as float16
@@ -85,7 +86,13 @@ class Job:
     def make(
         cls, label: str, clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None
     ) -> Self:
-        """Read headers and contents; a file whose header is no good stands in `plan.bad`."""
+        """Read headers and contents; a file whose header is no good stands in `plan.bad`.
+
+        Clips in tar archives are put in the order in which they lie, but where clips are mixed: that draws by place.
+        """
+        if not crop.mixed_passes:
+            with distributed.in_turn():  # the first to pass over an archive keeps its index for the others
+                clips = [clips[k] for k in reading_order([clip.path for clip in clips])]
         names = sha256(
             "".join(f"{clip.id}\0{clip.start} {clip.end}\n" for clip in clips).encode(errors="surrogateescape")
         )
@@ -245,6 +252,10 @@ def embed_files(
     """Rows of files that no manifest names, through the cache as all rows; arguments as `embed`."""
     with distributed.in_turn():
         clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+        for archive, count in left_out([clip.path for clip in clips]).items():
+            (reporter or Reporter()).say(
+                f"{archive}: {count} members are left out, which are no plain files or have names that lead elsewhere"
+            )
     job = Job.make("embed", clips, crop, runner.compute.num_threads())
     (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
     return job, rows
