@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from leveret.batches import BadFilePolicy
 from leveret.checkpoint import CheckpointError
+from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder
 from leveret.embedding import crop_rule, embed_files
 from leveret.loading import CHECKPOINT_SUFFIX, LoadedEncoder, load_encoder
@@ -24,7 +25,6 @@ from leveret.probe_files import ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.registry import entries
 from leveret.runner import BEHAVIOUR_VERSIONS, Compute, runners_of
-from leveret.scoring import clip_scores
 
 
 @dataclass(frozen=True)

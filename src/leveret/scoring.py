@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leveret.clip_scoring import at_hand, clip_scores, enough
 from leveret.clips import Clip, Fold
-from leveret.contracts import FittedProbe, Kind, Probe, Progress, Table, Task, TunableProbe
+from leveret.contracts import FittedProbe, Probe, Progress, Table, Task, TunableProbe
+from leveret.disk_rows import DiskRows
 from leveret.mapped import MappedRows
 from leveret.metrics import (
     METRICS,
@@ -118,7 +120,7 @@ def score_task(
                 for s, seed in enumerate(scored.seeds)
             }
         )
-        on_train = _predictions(task, train, [slot_scores[0] for slot_scores in scored.train])
+        on_train = _predictions(task, scored.seen, [slot_scores[0] for slot_scores in scored.train])
         train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
         majorities.append(majority_score(task.metric, on_train.targets(), targets, _num_classes(task)))
         facts.append(scored.facts)
@@ -161,6 +163,7 @@ def score_task(
 @dataclass(frozen=True)
 class _Scored:
     seeds: Sequence[int]
+    seen: Sequence[Clip]  # training clips that were scored
     train: Sequence[NDArray[np.float32]]  # a slot: (S, M, K)
     test: Sequence[NDArray[np.float32]]
     facts: Mapping[str, Any]
@@ -180,8 +183,9 @@ class _Fit:
     def __call__(self, probe: Probe, train: Sequence[Clip], held: Sequence[Clip], test: Sequence[Clip]) -> _Scored:
         """Scores of train and test clips; `held` may only choose settings."""
         task = self.task
-        X_train, counts_train = self._rows(train, "train")
-        X_test, counts_test = self._rows(test, "test")
+        X_train, counts_train = self._rows(probe, train, "train")
+        X_test, counts_test = self._rows(probe, test, "test")
+        seen, X_seen, counts_seen = enough(train, X_train, counts_train)
         scores_train: list[NDArray[np.float32]] = []
         scores_test: list[NDArray[np.float32]] = []
         facts: dict[str, Mapping[str, Any]] = {}
@@ -192,21 +196,22 @@ class _Fit:
                 self.progress((number + part) / len(task.slots))
 
             table = _table(task, number, X_train, counts_train, train)
-            valid = _table(task, number, *self._rows(held, "valid"), held) if held else None
+            valid = _table(task, number, *self._rows(probe, held, "valid"), held) if held else None
             fitted = probe.fit(table, valid, share)
-            for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
+            for X, counts, found in ((X_seen, counts_seen, scores_train), (X_test, counts_test, scores_test)):
                 found.append(clip_scores(fitted, X, counts, task.kind, self.protocol.average))
             probes.append(fitted)
             facts[slot] = fitted.facts
             assert scores_test[-1].shape[2] == len(labels), (scores_test[-1].shape, len(labels))
         seeds = self.protocol.seeds[: len(scores_test[0])]
         found_facts = facts[""] if task.kind != "slots" else {"slots": facts}
-        return _Scored(seeds, scores_train, scores_test, found_facts, probes)
+        return _Scored(seeds, seen, scores_train, scores_test, found_facts, probes)
 
-    def _rows(self, clips: Sequence[Clip], split: str) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    def _rows(
+        self, probe: Probe, clips: Sequence[Clip], split: str
+    ) -> tuple[torch.Tensor | DiskRows, NDArray[np.int64]]:
         X, counts = self.vectors.matrix(clips, split)
-        X = X.read() if isinstance(X, MappedRows) else X
-        return torch.from_numpy(X).to(self.device), counts
+        return at_hand(X, probe, self.device), counts
 
 
 def _divided(clips: Sequence[Clip], ids: set[str]) -> tuple[list[Clip], list[Clip]]:
@@ -214,26 +219,14 @@ def _divided(clips: Sequence[Clip], ids: set[str]) -> tuple[list[Clip], list[Cli
     return [clip for clip in clips if clip.id not in ids], [clip for clip in clips if clip.id in ids]
 
 
-def clip_scores(
-    fitted: FittedProbe, X: torch.Tensor, counts: NDArray[np.int64], kind: Kind, average: str
-) -> NDArray[np.float32]:
-    """Mean over the rows of each clip, (S, M, K).
-
-    Args:
-        counts: Rows of each clip, which lie together.
-        average: What is averaged: "logits" (decision values), or "probabilities".
-    """
-    rows = fitted.scores(X).float()
-    if average == "probabilities":
-        rows = rows.sigmoid() if kind == "multi" else rows.softmax(-1)
-    return _mean_per_clip(rows.cpu().numpy(), counts)
-
-
-def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:
+def _table(
+    task: Task, slot: int, X: torch.Tensor | DiskRows, counts: NDArray[np.int64], clips: Sequence[Clip]
+) -> Table:
     labels = task.slots[slot][1]
     index = {label: k for k, label in enumerate(labels)}
     if task.kind == "multi":
-        targets = torch.zeros(len(clips), len(labels))
+        # half the memory where clips are millions; both types hold 0 and 1
+        targets = torch.zeros(len(clips), len(labels), dtype=torch.float16 if isinstance(X, DiskRows) else None)
         for row, clip in enumerate(clips):
             targets[row, [index[label] for label in clip.labels]] = 1
     else:
@@ -246,12 +239,6 @@ def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], cl
         groups=torch.tensor([names[clip.group] for clip in clips], device=X.device),
         num_classes=len(labels),
     )
-
-
-def _mean_per_clip(scores: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(S, R, K) -> (S, M, K)."""
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return (np.add.reduceat(scores, first, axis=1) / counts[None, :, None]).astype(np.float32)
 
 
 def _predictions(task: Task, clips: Sequence[Clip], scores: Sequence[NDArray[np.float32]]) -> Predictions:
