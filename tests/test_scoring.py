@@ -10,10 +10,13 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from leveret import protocols
+from leveret import clip_scoring, protocols
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
+from leveret.disk_rows import DiskRows
 from leveret.drawing import EmbeddedCrops
+from leveret.mapped import MappedRows
+from leveret.probes import holdout
 from leveret.probes.svm import SvmProbe
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, entries
@@ -316,3 +319,64 @@ def test_quick_trains_on_plain_rows_and_tunes_on_nothing_that_is_scored(crossed)
     assert protocol.mixed_passes(task) == 0
     assert "nested_choice" not in outcome.values["metrics"]
     assert all(fold["chosen_on"] == "groups" for fold in outcome.values["probe"]["folds"])
+
+
+def on_disk(vectors, folder):
+    """The same rows as one memory map."""
+    table = np.concatenate(list(vectors.rows_of.values()))
+    table.tofile(folder / "rows.bin")
+    mapped = np.memmap(folder / "rows.bin", dtype=table.dtype, mode="r", shape=table.shape)
+    ends = np.cumsum([len(rows) for rows in vectors.rows_of.values()])
+    index = np.arange(len(table))
+    return replace(
+        vectors,
+        rows_of={
+            name: MappedRows((mapped,), index[end - len(rows) : end])
+            for (name, rows), end in zip(vectors.rows_of.items(), ends, strict=True)
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("single", "linear"), ("multi", "linear"), ("slots", "linear"), ("multi", "mlp"), ("single", "logistic")],
+)
+@pytest.mark.parametrize("fits", [True, False])
+def test_vectors_that_stay_on_disk_give_the_heads_and_scores_of_vectors_in_memory(
+    kind, head, fits, tmp_path, monkeypatch
+):
+    task, vectors = learnable(kind)
+    protocol = Protocol(head=head)
+    device = torch.device("cpu")
+    expected = score_task(task, task.folds(), vectors, protocol, device)
+    if not fits:
+        monkeypatch.setattr(clip_scoring, "_most_in_memory", lambda device: 0)
+        monkeypatch.setattr(clip_scoring, "_ROWS_AT_ONCE", 7)
+        monkeypatch.setattr(holdout, "_ROWS_AT_ONCE", 7)
+    found = score_task(task, task.folds(), on_disk(vectors, tmp_path), protocol, device)
+    for one, other in zip(expected.probes[0], found.probes[0], strict=True):
+        for name, tensor in one.tensors().items():
+            torch.testing.assert_close(other.tensors()[name], tensor, rtol=0, atol=0)
+    for one, other in zip(expected.predictions.scores, found.predictions.scores, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)  # the size of a block is that of a product
+    assert found.values["probe"] == expected.values["probe"]
+    assert found.values["train_score"] == expected.values["train_score"]
+
+
+def test_of_very_many_training_clips_on_disk_some_are_scored_with_all_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_scoring, "ENOUGH_CLIPS", 30)
+    task, vectors = learnable("single")
+    clips = task.folds()[0].train
+    X, counts = on_disk(vectors, tmp_path).matrix(clips, "train")
+    some, rows, some_counts = clip_scoring.enough(clips, DiskRows(X, torch.device("cpu")), counts)
+    assert some == clips[::3]
+    assert some_counts.tolist() == [len(vectors.rows_of[clip.id]) for clip in some]
+    np.testing.assert_array_equal(rows.read(), np.concatenate([vectors.rows_of[clip.id] for clip in some]))
+
+
+def test_a_probe_that_needs_all_vectors_at_once_says_how_much_memory_they_would_take(tmp_path, monkeypatch):
+    task, vectors = learnable("single")
+    monkeypatch.setattr(clip_scoring, "_most_in_memory", lambda device: 0)
+    monkeypatch.setattr(clip_scoring, "memory_bytes", lambda: 1000)
+    with pytest.raises(ValueError, match=r"LogisticProbe needs all \d+ vectors in memory .* linear or mlp"):
+        score_task(task, task.folds(), on_disk(vectors, tmp_path), Protocol(name="quick"), torch.device("cpu"))

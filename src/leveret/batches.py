@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+import leveret.distributed as distributed
 from leveret.audio import AudioError, fit, read_info, read_span, resample, span_frames, window_starts
 from leveret.augment import pairing
 from leveret.clips import Clip
@@ -110,17 +111,12 @@ class RowPlan:
 def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None) -> RowPlan:
     """Read the headers and lay out the windows; a clip whose header is no good goes to `bad`."""
     good, lengths, bad = [], [], {}
-    with ThreadPoolExecutor(threads) as pool:
-        blocks = (clips[first : first + _CLIPS_AT_ONCE] for first in range(0, len(clips), _CLIPS_AT_ONCE))
-        read = (length for block in blocks for length in pool.map(_clip_seconds, block))
-        for number, (clip, length) in enumerate(zip(clips, read, strict=True), 1):
-            if isinstance(length, str):
-                bad[clip.id] = length
-            else:
-                good.append(clip)
-                lengths.append(length)
-            if progress and (number % 256 == 0 or number == len(clips)):
-                progress(number / len(clips))
+    for clip, length in zip(clips, _all_seconds(clips, threads, progress), strict=True):
+        if isinstance(length, str):
+            bad[clip.id] = length
+        else:
+            good.append(clip)
+            lengths.append(length)
     if crop.mixed_passes:
         return _mixed_plan(good, np.array(lengths), bad, crop)
     width_of = window_seconds(np.array(lengths), crop)
@@ -143,6 +139,19 @@ def num_crop_starts(lengths: NDArray[np.float64], seconds: float) -> NDArray[np.
     """At how many places of the 10 ms grid a random crop of a clip may begin: as many as `window_starts` gives."""
     spare = np.maximum(0.0, lengths - seconds) + 1e-5
     return np.floor_divide(spare, GRID_SECONDS).astype(np.int64) + 1
+
+
+def _all_seconds(clips: Sequence[Clip], threads: int, progress: Progress | None) -> list[float | str]:
+    """Seconds of every clip, or why its header is no good; the ranks share the headers out."""
+    mine = clips[distributed.even_share(len(clips))]
+    found: list[float | str] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(mine), _CLIPS_AT_ONCE):
+            for length in pool.map(_clip_seconds, mine[first : first + _CLIPS_AT_ONCE]):
+                found.append(length)
+                if progress and (len(found) % 256 == 0 or len(found) == len(mine)):
+                    progress(len(found) / len(mine))
+    return [length for part in distributed.gather(found) for length in part]
 
 
 def _mixed_plan(clips: Sequence[Clip], lengths: NDArray[np.float64], bad: Mapping[str, str], crop: CropRule) -> RowPlan:

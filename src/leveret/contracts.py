@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from leveret.clips import Clip, Fold
+from leveret.disk_rows import DiskRows
 
 Kind = Literal["single", "multi", "slots"]
 Progress = Callable[[float], None]
@@ -263,7 +264,7 @@ class Table:
     """Rows to train a probe on, or to score: a vector each, and the clip that it is a window of.
 
     Attributes:
-        X: The vectors, float32 or float16.
+        X: The vectors, float32 or float16; on disk for probes that can take them from there (`from_disk`).
         rows: Index of each row's clip, ascending; every clip has a row.
         targets: Class index of each clip, or 0/1 for each clip and class.
         groups: Index of each clip's group; a held-out part never shares a group with the rest.
@@ -272,7 +273,7 @@ class Table:
         crop_targets: Targets of the clips of `crops`.
     """
 
-    X: Float[Tensor, "R D"]
+    X: Float[Tensor, "R D"] | DiskRows
     rows: Int[Tensor, "R"]
     targets: Int[Tensor, "M"] | Float[Tensor, "M K"]
     groups: Int[Tensor, "M"]
@@ -284,6 +285,12 @@ class Table:
     def multilabel(self) -> bool:
         """True where a clip has any number of labels."""
         return self.targets.ndim == 2
+
+    @property
+    def vectors(self) -> Float[Tensor, "R D"]:
+        """X, for probes that need all of it."""
+        assert isinstance(self.X, Tensor), "only a probe that says from_disk gets rows on disk"
+        return self.X
 
     @property
     def num_clips(self) -> int:
@@ -334,6 +341,9 @@ class FittedProbe(Protocol):
 
 class Probe(Protocol):
     """A trainable read-out: a frozen dataclass of its settings with one method.
+
+    One that reads its training vectors row by row says `from_disk = True`, and is given those on disk that memory does
+    not hold.
 
     Attributes:
         logits: Whether the softmax of its scores (the sigmoid, where clips have any number of labels) are

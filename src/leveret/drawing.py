@@ -33,6 +33,7 @@ from leveret.batches import (
 )
 from leveret.clips import Clip
 from leveret.contracts import Crops
+from leveret.mapped import MappedRows
 from leveret.runner import Runner, vectors_of_batch
 
 
@@ -45,7 +46,7 @@ class EmbeddedCrops:
         bad: Clip id -> why it cannot be drawn: nothing, those clips have no rows.
     """
 
-    rows_of: Mapping[str, NDArray[Any]]
+    rows_of: Mapping[str, NDArray[Any] | MappedRows]
     bad: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -57,7 +58,10 @@ class EmbeddedCrops:
         """The crops of these clips."""
         blocks = [self.rows_of[clip.id] for clip in clips]
         count = torch.tensor([len(block) for block in blocks])
-        return _Held(torch.from_numpy(np.concatenate(blocks)).to(device), count)
+        on_disk = [block for block in blocks if isinstance(block, MappedRows)]
+        in_memory = [block for block in blocks if not isinstance(block, MappedRows)]
+        X = MappedRows.joined(on_disk).read() if on_disk else np.concatenate(in_memory)
+        return _Held(torch.from_numpy(X).to(device), count)
 
 
 @dataclass(frozen=True)

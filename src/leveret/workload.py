@@ -7,15 +7,17 @@ training clips then serve for the training score and the check of the rate alone
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+import leveret.distributed as distributed
 from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
 from leveret.drawing import CropSource, EmbeddedCrops, StreamedCrops
-from leveret.embedding import Job, Rows
+from leveret.embedding import Job, Rows, row_dtype, seconds_per_audio_second
+from leveret.mapped import MappedRows
 from leveret.protocols import Protocol
 from leveret.runner import Runner
 from leveret.scoring import Vectors
@@ -125,11 +127,55 @@ class Workload:
         return sum(clip not in bad for clip in test) / max(len(test), self.task.official_clips.get("test", 0))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is going to do, known before the work.
+
+    Attributes:
+        rows: A line a task and encoder: task, encoder, windows, of them cached, of them at most embedded as they are
+            drawn and not kept, bytes and type of the others.
+        seconds: Of embedding, estimated from 32 windows of this very run.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    seconds: float
+
+
+def plan_of(works: Sequence[Workload], runners: Sequence[Runner], protocol: Protocol) -> Plan:
+    """The plan of every task and encoder; 32 windows of the largest job are embedded to tell."""
+    if not runners:
+        return Plan([], 0.0)
+    jobs = {id(job): job for work in works for job in work.jobs}.values()
+    rate = seconds_per_audio_second(max(jobs, key=lambda job: job.plan.num_rows), runners)
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    for work in works:
+        for runner in runners:
+            width = runner.width
+            num_rows = sum(job.plan.num_rows for job in work.jobs)
+            size = sum(
+                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in work.jobs
+            )
+            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
+            cached = sum(job.num_cached(runner) for job in work.jobs)
+            drawn = protocol.num_draws(work.task) if work.streamed else 0
+            rows.append(
+                {
+                    "task": work.task.name, "encoder": runner.name, "windows": num_rows + drawn, "cached": cached,
+                    "drawn": drawn, "bytes": size, "dtype": "float16" if half else "float32",
+                }
+            )  # fmt: skip
+        audio = sum(float(job.plan.seconds.sum()) for job in work.jobs) + drawn * work.task.crop_seconds
+        missing = any(row["cached"] < row["windows"] for row in rows[-len(runners) :])
+        seconds += rate * audio if missing else 0.0
+    return Plan(rows, seconds / distributed.world().size)
+
+
 def dealt_out(parts: Sequence[Rows]) -> Vectors:
     """Rows by clip: windows, mixed crops, and crops to draw from."""
-    windows: dict[str, np.ndarray] = {}
-    mixed: dict[str, np.ndarray] = {}
-    crops: dict[str, np.ndarray] = {}
+    windows: dict[str, np.ndarray | MappedRows] = {}
+    mixed: dict[str, np.ndarray | MappedRows] = {}
+    crops: dict[str, np.ndarray | MappedRows] = {}
     for rows in parts:
         rows_of = mixed if rows.mixed else crops if rows.every_start else windows
         edges = np.searchsorted(rows.clip, np.arange(len(rows.clips) + 1))

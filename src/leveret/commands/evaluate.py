@@ -12,15 +12,16 @@ import tyro
 
 from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, percent, print_table, safe
 from leveret.paper import BEST, PREFIX, published
+from leveret.progress import Reporter
 from leveret.results import HARES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leveret.evaluation import Plan
     from leveret.paper import PublishedRow
     from leveret.results import TaskResult
     from leveret.runs import Run
+    from leveret.workload import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Evaluate:
       leveret evaluate --encoder slowfast_nfnet_f0 --layer all --tasks esc50 --data ~/datasets
 
       leveret evaluate --vectors vectors.parquet --tasks manifest:labels.csv --only birds
+
+      torchrun --nproc-per-node 8 -m leveret evaluate --encoder slowfast_nfnet_f0 --tasks hares --data ~/datasets
     """
 
     encoder: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ class Evaluate:
         """Plan, evaluate, show."""
         import torch
 
+        import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.evaluation import EvaluateConfig, Evaluation
@@ -126,17 +130,21 @@ class Evaluate:
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
             seed=self.seed, save_probes=self.save_probes, output=self.output,
         )  # fmt: skip
-        reporter = ConsoleReporter()
+        distributed.start()
+        reporter = ConsoleReporter() if distributed.is_first() else Reporter()
         if self.dtype == "bfloat16" and compute.torch_device().type == "cpu" and not _has_bfloat16():
             reporter.say("note: this processor has no bfloat16 arithmetic, so it is emulated, several times slower")
         evaluation = Evaluation(config, reporter)
-        plan = evaluation.plan()
+        plan = evaluation.plan() if distributed.is_first() else None
         if self.dry_run:
-            _print_plan(plan)
+            if plan:
+                _print_plan(plan)
             return 0
-        for line in _plan_lines(plan):
+        for line in _plan_lines(plan) if plan else []:
             reporter.say(line)
         runs = evaluation.run()
+        if not distributed.is_first():
+            return 0
         if self.json:
             sys.stdout.write("[" + ",\n".join(run.scorecard.to_json() for run in runs) + "]\n")
         else:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from leveret.contracts import FittedProbe, Progress, Table
 from leveret.optim import PEAK_RATE, WARMUP_STEPS
-from leveret.probes.holdout import hold_out, score
+from leveret.probes.holdout import clip_means_of, clip_score, hold_out, some_of
 from leveret.probes.trainer import Build, Trained, train
 
 RATE_FACTORS = (0.1, 1.0, 10.0, 100.0)
@@ -46,6 +46,7 @@ class AdamProbe(ABC):
     """
 
     logits: ClassVar[bool] = True
+    from_disk: ClassVar[bool] = True
 
     batch: int = 64
     steps: int = 400_000
@@ -91,9 +92,10 @@ class AdamProbe(ABC):
         division = hold_out(train)
         rates = [factor * self.peak_rate for factor in RATE_FACTORS]
         trained = self._train(train, division.kept, self.seeds[:1], rates, progress)
-        held = train.take(division.held)
-        scores = self.readout([layer[0] for layer in trained.layers], {}).scores(held.X)  # a rate in a seed's place
-        by_factor = {factor: score(of_rate, held) for factor, of_rate in zip(RATE_FACTORS, scores, strict=True)}
+        held = train.take(some_of(division.held, train))
+        readout = self.readout([layer[0] for layer in trained.layers], {})  # a rate in a seed's place
+        means = clip_means_of(readout, held)
+        by_factor = {factor: clip_score(of_rate, held) for factor, of_rate in zip(RATE_FACTORS, means, strict=True)}
         # a lower rate that is better on the held-out part says over-fitted, which is no fault of the rate
         best = max((factor for factor in RATE_FACTORS if factor >= 1), key=by_factor.__getitem__)
         gain = by_factor[best] - by_factor[1.0]

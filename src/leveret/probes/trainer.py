@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 
 from leveret.contracts import Progress, Table
+from leveret.disk_rows import fetch
 from leveret.optim import ADAM_BETAS, ADAM_EPS, WARMUP_STEPS, learning_rate
 
 CHUNK_STEPS = 256
@@ -209,7 +210,7 @@ def _train_together(
             clip_chunk, row_chunk = clip_chunk.to(device), row_chunk.to(device)
         if in_block == 0:
             rows = row_chunk[place : place + block]
-            torch.index_select(X, 0, rows.flatten(), out=vectors[: len(rows)].view(-1, D))
+            fetch(X, rows.flatten(), vectors[: len(rows)].view(-1, D))
             if vectors32 is not vectors:
                 vectors32.copy_(vectors)
             wanted = _wanted(targets, clip_chunk[place : place + block], K)  # (n, S, 1, K, B)

@@ -79,6 +79,7 @@ def read_split(path: Path, split: str) -> list[Mapping[str, str]]:
     Raises:
         DatasetError: Another header, a label that is none of the slot's, a path of another layout, or too many rows.
     """
+    rows: list[Mapping[str, str]]
     rows = [{key: _OTHER_NAMES.get(row[key], row[key]) for key in COLUMNS} for row in read_table(path, COLUMNS, SOURCE)]
     for number, row in enumerate(rows, 2):
         for slot, labels in SLOTS:
