@@ -8,7 +8,7 @@ import pytest
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import speech_commands_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.tasks.speech_commands import (
     LABELS_V1,
     LABELS_V2,

@@ -7,7 +7,7 @@ import pytest
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import VOXCELEB, fluent_tree, voxceleb_tree, voxforge_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.tasks.fluent import OFFICIAL_CLIPS as FLUENT_CLIPS
 from leveret.tasks.fluent import fluent_tasks, read_split
 from leveret.tasks.voxceleb import OFFICIAL_CLIPS as VOXCELEB_CLIPS

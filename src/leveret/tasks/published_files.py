@@ -11,7 +11,8 @@ from pathlib import Path
 
 from leveret.audio import SUFFIXES
 from leveret.clips import Fold
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 
 _LOOKED_FOR = 100
 

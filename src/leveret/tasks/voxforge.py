@@ -26,7 +26,8 @@ import numpy as np
 from leveret.audio import SUFFIXES
 from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import ListedTask, read_lines, require_unique
 
 SOURCE = "the addresses in voxforge_urls.txt (100 GB, GPL), by `wget -x -i voxforge_urls.txt`"
