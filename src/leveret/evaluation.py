@@ -133,7 +133,7 @@ class Evaluation:
             found = find_tasks(config.tasks, config.only, config.crop, config.data)
         self.missing = found.missing
         for task in found.tasks:
-            # a head that does not exist is told before hours of embedding
+            config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
             if config.protocol.draws_crops(task) and config.vectors:
                 raise ValueError(
                     f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {config.vectors[0]} holds "
