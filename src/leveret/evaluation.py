@@ -14,11 +14,13 @@ import numpy as np
 
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
+from leveret.clips import list_digest, scored_clips
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
 from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
+from leveret.overlap.report import UNCHECKED, OverlapError, OverlapReport
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
@@ -53,6 +55,7 @@ class EvaluateConfig:
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
         save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
+        contamination: Report of `leveret data overlap` about what all the encoders but the floor were trained on.
         output: Folder for the run folders.
     """
 
@@ -69,6 +72,7 @@ class EvaluateConfig:
     compute: Compute = Compute()
     seed: int = 0
     save_probes: bool = False
+    contamination: Path | None = None
     output: Path = Path("runs")
 
     def __post_init__(self) -> None:
@@ -129,6 +133,7 @@ class Evaluation:
         for task in found.tasks:
             config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
+        self.contamination = self._contamination()
         self.runners = [
             runner
             for one in loaded
@@ -256,6 +261,7 @@ class Evaluation:
             clips=work.counts(bad),
             coverage=work.coverage(bad),
             split_hash=work.split_hash,
+            contamination=UNCHECKED if entrant.is_floor else self.contamination.get(key, UNCHECKED),
             seconds=time.monotonic() - started,
             **outcome.values,
         )
@@ -267,6 +273,23 @@ class Evaluation:
             for warning in result.warnings:
                 reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")
         return result
+
+    def _contamination(self) -> dict[str, str]:
+        """Key of a task -> what the report of overlaps says of its test clips."""
+        if self.config.contamination is None:
+            return {}
+        report = OverlapReport.read(self.config.contamination)
+        keys = task_keys([(work.task.suite, work.task.name) for work in self.works])
+        found = {
+            key: report.contamination(work.task.suite, work.task.name, list_digest(scored_clips(work.folds)))
+            for work, key in zip(self.works, keys, strict=True)
+        }
+        if not {(work.task.suite, work.task.name) for work in self.works} & report.pairs():
+            raise OverlapError(
+                f"{self.config.contamination} is about none of these tasks, but about "
+                f"{', '.join(sorted(task for _, task in report.pairs()))}; run `leveret data overlap` on these"
+            )
+        return found
 
     def _read_headers(self) -> None:
         threads = self.config.compute.num_threads()
@@ -281,11 +304,11 @@ class Evaluation:
         # the encoder stands beside; its objects are no JSON
         # where the data lies is no part of what is measured; the splits tell which data it is
         plain = replace(self.config, encoders=(), vectors=(), output=Path(), data=DataRoots())
-        left_out = ("encoders", "vectors", "output", "data")
+        left_out = ("encoders", "vectors", "output", "data", "contamination")
         settings = {key: value for key, value in asdict(plain).items() if key not in left_out}
         return {
             "encoder": dict(encoder),
-            "settings": settings,
+            "settings": {**settings, "contamination": self.contamination},
             "splits": {f"{work.task.suite}/{work.task.name}": work.split_hash for work in self.works},
             "code": code_digest(),
         }

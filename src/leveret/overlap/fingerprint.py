@@ -62,7 +62,7 @@ class Landmarks:
     @property
     def num_frames(self) -> int:
         """T."""
-        return self.signs.shape[1]
+        return int(self.signs.shape[1])
 
 
 def table_landmarks(wave: NDArray[np.float32]) -> Landmarks:
@@ -90,14 +90,19 @@ def _landmarks(wave: NDArray[np.float32], shifts: tuple[int, ...], num_pairs: in
     pairs = [_pairs(*peaks(level), num_pairs) for level in levels]
     # the offsets agree on most pairs: each counts once
     keys = np.unique(
-        np.concatenate([frames.astype(np.uint64) << np.uint64(32) | hashes for hashes, frames in pairs], dtype=np.uint64)
+        np.concatenate(
+            [frames.astype(np.uint64) << np.uint64(32) | hashes for hashes, frames in pairs], dtype=np.uint64
+        )
     )
     hashes, frames = (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32), (keys >> np.uint64(32)).astype(np.int32)
     reason = ""
     if float(np.abs(wave).max(initial=0.0)) < _SILENCE:
         reason = "silent"
     elif len(hashes) < MIN_LANDMARKS:
-        reason = f"{len(hashes)} landmarks in {len(wave) / SAMPLE_RATE:.2f} s, {MIN_LANDMARKS} are needed"
+        reason = (
+            f"too short or too even: {len(hashes)} landmarks in {len(wave) / SAMPLE_RATE:.2f} s, "
+            f"{MIN_LANDMARKS} are needed"
+        )
     digest = blake2b(wave.tobytes(), digest_size=16).digest()
     return Landmarks(hashes, frames, np.stack(signs), np.stack(loud), digest, reason)
 

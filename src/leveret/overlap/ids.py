@@ -37,6 +37,7 @@ def recording_ids(clip: Clip, owner: str = "") -> Set[tuple[str, str]]:
     if found := _AUDIOSET.match(stem):
         video = found[1] or found[2] or found[3]
         # eleven letters may be a word; those of YouTube are drawn from 64
-        if found[1] or all(re.search(letters, video) for letters in ("[a-z]", "[A-Z]", "[0-9]")):
+        mixed = sum(bool(re.search(letters, video)) for letters in ("[a-z]", "[A-Z]", "[0-9]"))
+        if mixed == 3 or (found[1] and mixed == 2):
             return {(YOUTUBE, video)}
     return frozenset()
