@@ -26,8 +26,8 @@ SHIFTS = 4
 PAIRS_IN_TABLE = 3
 PAIRS_IN_QUERY = 8
 LONGEST_PAIR_FRAMES = 63
-MIN_LANDMARKS = 20
-"""Fewer tell nothing: half a second of sound, about, has as many."""
+MIN_LANDMARKS, MIN_FRAMES = 20, 16
+"""Fewer tell nothing; so many frames are 0.3 s."""
 
 _BINS = (4, 252)  # below 60 Hz there is hum, and the last bins are where the resampler ends
 _REACH_BINS, _REACH_FRAMES = 9, 6  # a peak is the largest value so far around it, in either direction
@@ -98,10 +98,10 @@ def _landmarks(wave: NDArray[np.float32], shifts: tuple[int, ...], num_pairs: in
     reason = ""
     if float(np.abs(wave).max(initial=0.0)) < _SILENCE:
         reason = "silent"
-    elif len(hashes) < MIN_LANDMARKS:
+    elif num_frames < MIN_FRAMES or len(hashes) < MIN_LANDMARKS:
         reason = (
-            f"too short or too even: {len(hashes)} landmarks in {len(wave) / SAMPLE_RATE:.2f} s, "
-            f"{MIN_LANDMARKS} are needed"
+            f"too short or too even: {len(hashes)} landmarks in {len(wave) / SAMPLE_RATE:.2f} s, {MIN_LANDMARKS} "
+            f"in {MIN_FRAMES * HOP_SECONDS:.2f} s are needed"
         )
     digest = blake2b(wave.tobytes(), digest_size=16).digest()
     return Landmarks(hashes, frames, np.stack(signs), np.stack(loud), digest, reason)
