@@ -98,6 +98,7 @@ def _landmarks(wave: NDArray[np.float32], shifts: tuple[int, ...], num_pairs: in
     reason = ""
     if float(np.abs(wave).max(initial=0.0)) < _SILENCE:
         reason = "silent"
+        hashes, frames = hashes[:0], frames[:0]  # of equal values each is the largest around
     elif num_frames < MIN_FRAMES or len(hashes) < MIN_LANDMARKS:
         reason = (
             f"too short or too even: {len(hashes)} landmarks in {len(wave) / SAMPLE_RATE:.2f} s, {MIN_LANDMARKS} "
