@@ -28,6 +28,7 @@ from leveret.overlap.ids import FREESOUND, YOUTUBE, recording_ids
 from leveret.overlap.index import Index, Match
 from leveret.overlap.report import FINGERPRINT, SAME_SAMPLES, OverlapError, OverlapReport, Shared, TaskOverlap
 from leveret.progress import Reporter
+from leveret.results import HARES
 from leveret.stimuli import noise
 
 _AT_ONCE = 1024
@@ -79,7 +80,7 @@ def pretraining(spec: str, data: DataRoots) -> Pretraining:
     for task in load_tasks([spec], data=data):
         for fold in task.folds():
             for clip in fold.train:
-                parts.setdefault(piece(clip), (task.stands_for, clip))
+                parts.setdefault(piece(clip), (_owner(task), clip))
     owners = dict.fromkeys(owner for owner, _ in parts.values())
     return Pretraining(spec, [(owner, [clip for of, clip in parts.values() if of == owner]) for owner in owners])
 
@@ -99,13 +100,18 @@ def find_overlap(trained: Pretraining, tasks: Sequence[Task], threads: int, repo
     by_id: dict[tuple[str, str], list[Piece]] = {}
     for task, clips in zip(tasks, tests, strict=True):
         for clip in clips:
-            for one in recording_ids(clip, task.stands_for):
+            for one in recording_ids(clip, _owner(task)):
                 by_id.setdefault(one, []).append(piece(clip))
     with ThreadPoolExecutor(threads) as pool:
         looked_for = _looked_for(wanted, pool, reporter)
         found, unchecked, examples, digest = _searched(trained, looked_for, by_id, pool, reporter)
     reports = [_of_task(task, clips, found, looked_for.unchecked) for task, clips in zip(tasks, tests, strict=True)]
     return OverlapReport(trained.spec, len(trained), digest, unchecked, examples, reports)
+
+
+def _owner(task: Task) -> str:
+    """The published task that it is; one that only stands for it has ids of its own."""
+    return task.name if task.suite == HARES else ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from leveret.overlap.fingerprint import HOP_SECONDS, Landmarks
 MIN_VOTES = 6
 MIN_AGREEMENT = 0.6
 MIN_CERTAINTY = 12.0
-"""Chance reaches 8 among a million pairs of real clips, since neighbouring signs are not independent."""
+"""Chance reached 9 among two million pairs of real clips, since neighbouring signs are not independent."""
 _ORIGIN = 1 << 31  # offsets are negative too, and stand in the low half of a key
 
 
