@@ -154,11 +154,13 @@ class DataFolder:
         labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise, or the
             user's own list of splits for the variant "user".
         variant: One of the dataset's `variants`; empty is the first.
+        only: Of the dataset's tasks those that are wanted, where the others' archives need not be there; empty is all.
     """
 
     root: Path
     labels: Path | None = None
     variant: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def find_tasks(
             continue
         owner = next((one for one in datasets().values() if name in one.tasks), None)
         entry = owner or look_up("tasks", name)
-        made = entry.make(data.folder(entry, rest)) if isinstance(entry, Dataset) else entry(rest)
+        only_this = (name,) if owner and name != owner.name else ()
+        made = _tasks_of(entry, data, rest, only_this) if isinstance(entry, Dataset) else entry(rest)
         tasks += [task for task in made if owner is None or name in (owner.name, task.name)]
     for name in only:
         if name not in [*missing, *(task.name for task in tasks)]:
@@ -189,14 +190,23 @@ def datasets() -> dict[str, Dataset]:
     return {name: entry for name, entry in entries("tasks").items() if isinstance(entry, Dataset)}
 
 
+def _tasks_of(dataset: Dataset, data: DataRoots, named: str = "", only: tuple[str, ...] = ()) -> list[Task]:
+    return dataset.make(replace(data.folder(dataset, named), only=only))
+
+
 def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
     """The HARES tasks that are there; the others go to `missing`."""
     found: dict[str, Task] = {}
     for dataset in datasets().values():
         try:
-            found |= {task.name: task for task in dataset.make(data.folder(dataset))}
-        except MissingDatasetError as error:
-            missing |= dict.fromkeys(dataset.tasks, str(error))
+            found |= {task.name: task for task in _tasks_of(dataset, data)}
+        except MissingDatasetError:
+            # an archive may be missing that one of its tasks does without
+            for name in dataset.tasks:
+                try:
+                    found |= {task.name: task for task in _tasks_of(dataset, data, only=(name,)) if task.name == name}
+                except MissingDatasetError as error:
+                    missing[name] = str(error)
     if not found:
         raise MissingDatasetError(
             "none of the twelve HARES tasks is there:\n" + "\n".join(dict.fromkeys(missing.values()))

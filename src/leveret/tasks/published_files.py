@@ -4,13 +4,27 @@ Source: leveret's own.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from leveret.audio import SUFFIXES
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.clips import Fold
+from leveret.contracts import DataFolder, DatasetError, MissingDatasetError, Task
 
 _LOOKED_FOR = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedTask(Task):
+    """A task whose one division into splits was read from published lists."""
+
+    fold: Fold
+
+    def folds(self) -> Sequence[Fold]:
+        """The one division."""
+        return [self.fold]
 
 
 def read_table(
@@ -104,3 +118,29 @@ def require_some(paths: Iterable[Path], title: str, source: str) -> None:
             f"no audio of {title} where it should be: {looked_for[0]} does not exist, nor do the {len(looked_for) - 1} "
             f"other files that were looked for; unpack the archives there, from {source}"
         )
+
+
+def require_unique(names: Iterable[str], where: Path) -> None:
+    """Refuse a list that names something twice, as two lists in one file do.
+
+    Raises:
+        DatasetError: It does.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{where} names {len(twice):,} clips twice, such as {twice[0]!r}; take the published list")
+
+
+def as_stored(paths: Sequence[Path]) -> list[Path]:
+    """The paths, all with the ending that the audio has on this disk, which a hundred of them tell.
+
+    A converted copy keeps every name up to its ending; to look for each of 150,000 files takes minutes on a network
+    disk.
+    """
+    some = paths[:: max(1, len(paths) // _LOOKED_FOR)]
+    if any(path.is_file() for path in some):
+        return list(paths)
+    for suffix in SUFFIXES:
+        if any(path.with_suffix(suffix).is_file() for path in some):
+            return [path.with_suffix(suffix) for path in paths]
+    return list(paths)
