@@ -128,7 +128,7 @@ def _audio_folders(root: Path, speakers: set[str]) -> tuple[Path, Path]:
     ):
         if missing and count:
             raise MissingDatasetError(
-                f"only one of VoxCeleb1's two archives is at {root}: of the {count:,} speakers of {name} none is there. "
+                f"only one of VoxCeleb1's two archives is at {root}: none of the {count:,} speakers of {name} is. "
                 f"Unzip that one too, without which there are fewer than {NUM_SPEAKERS:,} speakers; it is to be had "
                 f"from {SOURCE}"
             )
