@@ -187,6 +187,36 @@ def test_published_rows_stand_beside_hares_tasks_only(run):
     assert cells[0].p is None
 
 
+def test_the_means_of_hares_tasks_stand_below_them_and_beside_the_papers(run):
+    row = published_row("paper:sf_nfnet_f0_simclr")
+    tasks = {
+        "esc50": ("environment", 1.0, False),
+        "tut18": ("environment", 0.5, True),
+        "voxceleb": ("speech", 0.75, False),
+    }
+    found = [
+        (result(name, suite="hares", domain=domain, substitute=substitute), predictions(score))
+        for name, (domain, score, substitute) in tasks.items()
+    ]
+    compared = compare([run("a", *found, (result("mine"), predictions(0.25)))], [row])
+    means = {line.task: [cell.score for cell in line.cells] for line in compared.means}
+    of_row = {name: row.scores[name] / 100 for name in tasks}
+    assert means == {
+        "mean environment": [0.75, pytest.approx((of_row["esc50"] + of_row["tut18"]) / 2)],
+        "mean speech": [0.75, pytest.approx(of_row["voxceleb"])],
+        "mean of 3 of the 12 tasks, partial": [pytest.approx(0.75), pytest.approx(sum(of_row.values()) / 3)],
+    }
+    # what the paper scored on another split is marked, and every mean over it
+    assert {line.task: line.cells[1].other_clips for line in (*compared.tasks, *compared.means)} == {
+        "esc50": False, "tut18": True, "voxceleb": False, "mine": False,
+        "mean environment": True, "mean speech": False, "mean of 3 of the 12 tasks, partial": True,
+    }  # fmt: skip
+
+
+def test_other_suites_have_no_means(run):
+    assert compare([run("a", (result(), predictions(1.0)))]).means == []
+
+
 def test_a_score_that_the_paper_does_not_print_is_left_out(run):
     row = next(row for row in paper.published().values() if not row.complete)
     task = next(task for task, score in row.scores.items() if score is None)

@@ -20,7 +20,7 @@ COMMANDS = {
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
-    "data": ("data", "Data", "write tasks for the harnesses of other suites"),
+    "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
@@ -74,11 +74,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command_class(name: str) -> Any:
     """The dataclass of a command."""
-    module, class_name, _ = COMMANDS[name]
-    return getattr(import_module(f"leveret.commands.{module}"), class_name)
+    return _class(*COMMANDS[name][:2])
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def action_classes(command: Any) -> dict[str, Any]:
+    """The dataclass of each action of a command, such as `leveret data get`; of most commands there is none."""
+    return {name: _class(*place) for name, place in getattr(command, "ACTIONS", {}).items()}
+
+
+def _class(module: str, name: str) -> Any:
+    return getattr(import_module(f"leveret.commands.{module}"), name)
+
+
+def parsed(name: str, words: Sequence[str]) -> Any:
+    """The command that a line means, with its options.
+
+    Raises:
+        UnknownNameError: There is no such command.
+        ValueError: The installation is broken.
+    """
     if name not in COMMANDS:
         from leveret.registry import unknown_name
 
@@ -87,10 +101,15 @@ def _run(name: str, words: Sequence[str]) -> int:
         import tyro
 
         chosen = command_class(name)
+        if words and words[0] in getattr(chosen, "ACTIONS", {}):
+            chosen, name, words = action_classes(chosen)[words[0]], f"{name} {words[0]}", words[1:]
     except ImportError as error:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
     # tyro would drop the examples, which a docstring parser takes for a section of their own
-    command = tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
-    return int(command.run())
+    return tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    return int(parsed(name, words).run())

@@ -6,13 +6,14 @@ bootstrap), corrected over all comparisons of the call with Holm's method.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
 from leveret.metrics import METRICS, holm, paired_comparison
 from leveret.paper import PREFIX, PublishedRow, published
 from leveret.registry import unknown_name
-from leveret.results import TaskResult
+from leveret.results import HARES, TaskResult, summarise
 from leveret.runs import Predictions, Run, task_keys
 
 COMPARISON_SEED = 0
@@ -32,6 +33,7 @@ class Cell:
         low: Of the difference's 95 % interval.
         high: Of the difference's 95 % interval.
         p: Of no difference, after Holm's correction over the whole comparison.
+        other_clips: Of a published row: the runs' splits stand in for the paper's, so it is about other clips.
     """
 
     score: float | None
@@ -39,6 +41,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     p: float | None = None
+    other_clips: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,15 @@ class Compared:
         protocol: Of all runs.
         columns: Names of the runs, then of the published rows.
         tasks: Lines.
+        means: Of the HARES tasks among them: of each domain, then of all; a published row has one where it has a score
+            for each of the tasks.
         notes: What could not be compared, and why.
     """
 
     protocol: str
     columns: Sequence[str]
     tasks: Sequence[ComparedTask]
+    means: Sequence[ComparedTask] = ()
     notes: Sequence[str] = field(default_factory=list)
 
 
@@ -103,6 +109,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         if (suite, task) not in shared
     ]
     lines: list[ComparedTask] = []
+    hares: list[tuple[TaskResult, int]] = []  # the first run's result, and its line
     p_values: list[tuple[int, int, float]] = []
     for name in shared:
         key = by_task[0][name][0]
@@ -134,7 +141,9 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
                 )
             )
             p_values.append((len(lines), number, found.p))
-        cells += [Cell(_published_score(row, results[0])) for row in rows]
+        cells += [Cell(_published_score(row, results[0]), other_clips=results[0].substitute) for row in rows]
+        if name[0] == HARES:
+            hares.append((results[0], len(lines)))
         lines.append(ComparedTask(key, results[0].metric, len(predictions[0].clip), left_out, cells))
     corrected = holm([p for _, _, p in p_values]) if p_values else []
     for (line, number, _), p in zip(p_values, corrected, strict=True):
@@ -147,7 +156,24 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
     if rows and all(cell.score is None for line in lines for cell in line.cells[len(runs) :]):
         notes.append("none of these tasks is one of HARES's own, so the published rows have no score for them")
     columns = [*_names(runs), *(row.name for row in rows)]
-    return Compared(protocols[0], columns, lines, notes)
+    return Compared(protocols[0], columns, lines, _means([(one, lines[number]) for one, number in hares]), notes)
+
+
+def _means(hares: Sequence[tuple[TaskResult, ComparedTask]]) -> list[ComparedTask]:
+    if not hares:
+        return []
+    summary = summarise(HARES, [result for result, _ in hares])
+    groups = {f"mean {domain}": domain for domain in summary.domains} if len(summary.domains) > 1 else {}
+    means = []
+    for title, domain in {**groups, summary.title: None}.items():
+        lines = [line for result, line in hares if domain in (None, result.domain)]
+        cells = []
+        for column in zip(*(line.cells for line in lines), strict=True):
+            scores = [cell.score for cell in column if cell.score is not None]
+            other_clips = any(cell.other_clips for cell in column)
+            cells.append(Cell(fmean(scores) if len(scores) == len(column) else None, other_clips=other_clips))
+        means.append(ComparedTask(title, "", sum(line.num_clips for line in lines), 0, cells))
+    return means
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -204,5 +230,5 @@ def _score(result: TaskResult, predictions: Predictions) -> float:
 
 def _published_score(row: PublishedRow, result: TaskResult) -> float | None:
     """Only a task of HARES itself has a published score; a stand-in of another dataset has none."""
-    score = row.scores.get(result.task) if result.suite == "hares" else None
+    score = row.scores.get(result.task) if result.suite == HARES else None
     return None if score is None else score / 100

@@ -19,11 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRONTEND_VERSION = 3
+FRONTEND_VERSION = 4
 """Bumped by hand whenever the same wave gives other features; part of every cache key."""
 
 STD_FLOOR = 1e-5
-_FRAMES_AT_ONCE = 128  # on a CPU: a block of frames stays in the second-level cache from the window to the mels
+_FRAMES_AT_ONCE = 96  # on a CPU: a block of frames stays in the second-level cache from the window to the mels
 _FRAMES_AT_ONCE_ELSEWHERE = 65_536
 
 
@@ -99,12 +99,17 @@ class LogMel(nn.Module):
         super().__init__()
         self.config = config
         with torch.device("cpu"):  # real numbers even where the encoder is built on the meta device
-            filters = mel_filters(config).float()
+            filters = mel_filters(config)
+            if config.compression == "log1p":
+                filters *= 1e4  # so that no pass over the mels is needed for it
+            filters = filters.float()
             # bins that no triangle reaches take no part in root and product
             self.bins = _reached(filters)
             filters = filters[self.bins].contiguous()
             self.bands = [(_reached(filters[:, mels]), mels) for mels in _thirds(config.num_mels)]
         self.register_buffer("filters", filters, persistent=False)
+        for number, (bins, mels) in enumerate(self.bands):
+            self.register_buffer(f"filters_{number}", filters[bins, mels].contiguous(), persistent=False)
 
     def num_frames(self, num_samples: int) -> int:
         """T for a wave of N samples: its end is padded, so one second is exactly 100 frames."""
@@ -153,25 +158,32 @@ class LogMel(nn.Module):
         squares = frames.new_empty(at_once, len(self.filters), 2)
         energy = frames.new_empty(at_once, len(self.filters))
         mels = frames.new_empty(num_rows, self.config.num_mels)
-        bands = [(bins, columns, self.filters[bins, columns].contiguous()) for bins, columns in self.bands]
-        for some, found in zip(frames.split(at_once), mels.split(at_once), strict=False):
-            if len(some) < len(block):
-                block, squares, energy, found = (part[: len(some)] for part in (block, squares, energy, found))
+        for first in range(0, len(frames), at_once):
+            some = frames[first : first + at_once]
+            if first == 0 or len(some) < at_once:
+                # the views are made once, and anew for the last, shorter block: each costs as much as a small operation
+                block, squares, energy = block[: len(some)], squares[: len(some)], energy[: len(some)]
+                filled, real, imaginary = block[:, :width], squares[..., 0], squares[..., 1]
+                bands = [
+                    (energy[:, bins], columns, self.get_buffer(f"filters_{number}"))
+                    for number, (bins, columns) in enumerate(self.bands)
+                ]
+            found = mels[first : first + len(some)]
             # each cast is a copy of its own: an operation that casts on its way makes one too, somewhere cold
-            block[:, :width].copy_(some).mul_(window)
+            filled.copy_(some).mul_(window)
             squares.copy_(torch.view_as_real(torch.fft.rfft(block))[:, self.bins]).square_()
             # the sum of two slices is many times as fast as a sum over the short axis
-            torch.add(squares[..., 0], squares[..., 1], out=energy)
+            torch.add(real, imaginary, out=energy)
             if self.config.power == 1:
                 energy.sqrt_()
-            for bins, columns, filters in bands:
-                found[:, columns] = energy[:, bins] @ filters
+            for part, columns, filters in bands:
+                found[:, columns] = part @ filters
             self._compressed(found)
         return mels
 
     def _compressed(self, mels: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
         """In place."""
-        return mels.mul_(1e4).log1p_() if self.config.compression == "log1p" else mels.clamp_min_(1e-6).log_()
+        return mels.log1p_() if self.config.compression == "log1p" else mels.clamp_min_(1e-6).log_()
 
 
 def _reached(filters: Float[Tensor, "bins F"]) -> slice:

@@ -20,21 +20,22 @@ VARIANCE_FLOOR = 1e-4
 """Least variance x fan-in of a filter; a clamp, not added (timm adds 1e-6 to the variance instead)."""
 
 
-def gelu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def gelu(x: Float[Tensor, "..."], exact: bool = False) -> Float[Tensor, "..."]:
     """GELU by its tanh approximation, JAX's default; the exact one moves the outputs by 3e-4."""
-    return F.gelu(x, approximate="tanh")
+    return F.gelu(x, approximate="none" if exact else "tanh")
 
 
 class ScaledGELU(nn.Module):
-    """GELU (tanh) times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
+    """GELU times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
 
-    def __init__(self, scale: float = GELU_GAIN) -> None:
+    def __init__(self, scale: float = GELU_GAIN, exact: bool = False) -> None:
         super().__init__()
         self.scale = scale
+        self.exact = exact
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Scale * gelu(x)."""
-        return gelu(x) if self.scale == 1 else gelu(x) * self.scale
+        return gelu(x, self.exact) if self.scale == 1 else gelu(x, self.exact) * self.scale
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -63,9 +64,15 @@ class SameConv2d(nn.Conv2d):
     """A convolution with SAME padding: ceil(T / stride) x ceil(F / stride), lopsided on even sizes."""
 
     def __init__(
-        self, channels: int, out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1), groups: int = 1
+        self,
+        channels: int,
+        out: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
-        super().__init__(channels, out, kernel, stride, groups=groups)
+        super().__init__(channels, out, kernel, stride, groups=groups, bias=bias)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """Pad and convolve."""
@@ -149,31 +156,44 @@ class SqueezeExcite(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """In training, one 0 or 1 for each example; in eval always 1. Nothing is rescaled in either, as in the source."""
+    """In training, one 0 or 1 for each example; in eval always 1. Nothing is rescaled in either, as in the source.
 
-    def __init__(self, drop_rate: float) -> None:
+    Args:
+        rescale: What is kept is divided by its share in training, as in networks other than NFNets.
+    """
+
+    def __init__(self, drop_rate: float, rescale: bool = False) -> None:
         super().__init__()
         self.drop_rate = drop_rate
+        self.rescale = rescale
 
-    def forward(self, gates: Float[Tensor, "B C 1 1"]) -> Float[Tensor, "B C 1 1"]:
-        """The gates of a residual branch, those of a dropped example zero."""
+    def forward(self, gates: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
+        """A residual branch or its gates, those of a dropped example zero."""
         if not self.training or self.drop_rate == 0:
             return gates
         kept = torch.rand(len(gates), 1, 1, 1, device=gates.device) >= self.drop_rate
-        return gates * kept
+        return gates * kept / (1 - self.drop_rate) if self.rescale else gates * kept
 
 
-class MaxPoolTime(nn.Module):
-    """Maximum over consecutive spans of frames, SAME, what is beyond the edge counting as minus infinity."""
+class MaxPool(nn.Module):
+    """Maximum over windows, SAME, what is beyond the edge counting as minus infinity."""
+
+    def __init__(self, window: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.window = window
+        self.stride = stride
+
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C t f"]:
+        """ceil(T / stride) x ceil(F / stride)."""
+        x, padding = _pad(x, self.window, self.stride, -math.inf, windows=True)
+        return F.max_pool2d(x, self.window, self.stride, padding)
+
+
+class MaxPoolTime(MaxPool):
+    """Maximum over consecutive spans of frames: ceil(T / span) of them."""
 
     def __init__(self, span: int) -> None:
-        super().__init__()
-        self.span = span
-
-    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C t F"]:
-        """ceil(T / span) frames."""
-        x, padding = _pad(x, (self.span, 1), (self.span, 1), -math.inf, windows=True)
-        return F.max_pool2d(x, (self.span, 1), padding=padding)
+        super().__init__((span, 1), (span, 1))
 
 
 class AvgPool(nn.Module):

@@ -23,6 +23,7 @@ from leveret.dataroots import DataRoots
 from leveret.registry import entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
+from leveret.tasks.hf_parquet import unpacked
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -106,11 +107,8 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         digest = weights_digest(checkpoint.encoder)
         return LoadedEncoder(spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False)
     if spec not in entries("encoders"):
-        forms = [
-            *entries("encoders"),
-            "FILE.safetensors",
-            *(f"{prefix}:..." for prefix in entries("adapters")),
-        ]
+        # the forms first: of many names the message shows but some
+        forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]
         raise unknown_name("encoder", spec, forms)
     chosen: EncoderConfig = look_up("encoders", spec)
     with torch.random.fork_rng(devices=[]):
@@ -191,7 +189,7 @@ def datasets() -> dict[str, Dataset]:
 
 
 def _tasks_of(dataset: Dataset, data: DataRoots, named: str = "", only: tuple[str, ...] = ()) -> list[Task]:
-    return dataset.make(replace(data.folder(dataset, named), only=only))
+    return dataset.make(unpacked(replace(data.folder(dataset, named), only=only)))
 
 
 def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:

@@ -165,7 +165,7 @@ class Scorecard:
         by_suite: dict[str, list[TaskResult]] = defaultdict(list)
         for result in self.tasks:
             by_suite[result.suite].append(result)
-        return {suite: _summary(suite, results) for suite, results in by_suite.items()}
+        return {suite: summarise(suite, results) for suite, results in by_suite.items()}
 
     def to_json(self) -> str:
         """Indented JSON with the schema version; the means are written too, for readers without leveret."""
@@ -232,7 +232,8 @@ def domain_means(results: Sequence[TaskResult]) -> dict[str, float]:
     return {domain: fmean(by_domain[domain]) for domain in DOMAINS if domain in by_domain}
 
 
-def _summary(suite: str, results: Sequence[TaskResult]) -> Summary:
+def summarise(suite: str, results: Sequence[TaskResult]) -> Summary:
+    """The means of one suite's results; HARES only where all twelve are there and covered."""
     names = {result.task for result in results}
     notes: list[str] = []
     if suite != HARES:

@@ -50,11 +50,14 @@ def haiku_path(name: str, root: str, depths: tuple[int, ...]) -> str:
         number = f"_{fusion[1]}" if fusion[1] != "0" else ""
         return f"{root}/~/fuse_fast2_slow{number}/~/conv_f2s/{leaf}"
     stream, rest = re.match(r"(stream\.|fast\.|slow\.)(.*)\.", name).groups()  # type: ignore[union-attr]
+    plain_resnet = root == "NF_ResNet"
     if stem := re.match(r"stem\.(\d)", rest):
+        if plain_resnet:
+            return f"{streams[stream]}initial_conv/{leaf}"
         return f"{streams[stream]}stem_conv{int(stem[1]) // 2}/{leaf}"
     if block := re.match(r"stages\.(\d)\.(\d)\.?(.*)", rest):
         index = sum(depths[: int(block[1])]) + int(block[2])
-        base = streams[stream] + "nf_block" + (f"_{index}" if index else "")
+        base = streams[stream] + ("nf_res_block" if plain_resnet else "nf_block") + (f"_{index}" if index else "")
         if leaf == "skip_gain":
             return f"{base}/{leaf}"
         if "squeeze_excite" in rest:
@@ -72,6 +75,12 @@ def golden_input() -> Callable[[str], Tensor]:
         return torch.from_numpy(noise(seed, (*shape, 1))).permute(0, 3, 1, 2).contiguous()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def golden_noise() -> Callable[[int, tuple[int, ...]], NDArray[np.float32]]:
+    """The rule's noise: (seed, shape) -> values."""
+    return noise
 
 
 @pytest.fixture(scope="session")

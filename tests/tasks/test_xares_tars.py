@@ -164,9 +164,9 @@ def test_a_full_disk_is_told_before_anything_is_written(tars, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "changes", "complaint"),
     [
-        ("../x.wav", {}, "points out of the tar"),
-        ("a/../../x.wav", {}, "points out of the tar"),
-        ("/etc/x.wav", {}, "points out of the tar"),
+        ("../x.wav", {}, "points out of the archive"),
+        ("a/../../x.wav", {}, "points out of the archive"),
+        ("/etc/x.wav", {}, "points out of the archive"),
         ("x.wav", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "is a link or a device"),
         ("x.wav", {"type": tarfile.LNKTYPE, "linkname": "train0.wav"}, "is a link or a device"),
         ("x.wav", {"type": tarfile.CHRTYPE}, "is a link or a device"),
@@ -190,7 +190,7 @@ def test_a_member_that_claims_more_than_the_disk_has_is_refused(tars):
         member = tarfile.TarInfo("x.wav")
         member.size = 1 << 60
         file.write(member.tobuf() + bytes(2048))
-    with pytest.raises(OSError, match=r"member 'x.wav' needs \d+"):
+    with pytest.raises(SuiteError, match=r"train-1.tar' would unpack to more than 67 MB"):
         xares_tasks(str(folder))
 
 

@@ -39,10 +39,13 @@ class Compare:
         if self.json:
             sys.stdout.write(json.dumps(asdict(compared), indent=1) + "\n")
             return 0
-        lines = []
-        for task in compared.tasks:
+        lines: list[list[object]] = []
+        grey: list[tuple[int, int]] = []
+        for task in (*compared.tasks, *compared.means):
             cells: list[object] = [task.task, task.metric, task.num_clips]
-            for cell in task.cells:
+            for number, cell in enumerate(task.cells):
+                if cell.other_clips:
+                    grey.append((len(lines), 3 + number))
                 text = percent(cell.score)
                 if cell.difference is not None and cell.low is not None and cell.high is not None:
                     star = "*" if cell.p is not None and cell.p < 0.05 else " "
@@ -51,7 +54,9 @@ class Compare:
             lines.append(cells)
         columns = ["task", "metric", "clips", *compared.columns]
         title = f"protocol {compared.protocol}: score x 100 (difference to {compared.columns[0]} [95 % interval])"
-        print_table(title, columns, lines, numbers=range(2, len(columns)))
+        print_table(title, columns, lines, numbers=range(2, len(columns)), grey=grey)
+        if grey:
+            out.print("grey: the paper's split was never published, so its score is about other clips")
         if len(runs) > 1:
             out.print("* differs at p < 0.05 after Holm's correction, paired on the same resamples of groups")
         for note in compared.notes:

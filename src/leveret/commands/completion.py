@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -22,17 +22,24 @@ class Completion:
 
     def run(self) -> int:
         """Print the script."""
-        from leveret.cli import COMMANDS, command_class
+        from leveret.cli import COMMANDS, action_classes, command_class
 
-        options = {
-            name: " ".join(["--help", *(f"--{one.name.replace('_', '-')}" for one in fields(command_class(name)))])
-            for name in COMMANDS
-        }
+        options = {}
+        for name in COMMANDS:
+            command = command_class(name)
+            options[name] = _options(command, action_classes(command))
         script = _bash(options)
         if self.shell == "zsh":
             script = "#compdef leveret\nautoload -U +X bashcompinit && bashcompinit\n" + script
         sys.stdout.write(script)
         return 0
+
+
+def _options(command: Any, actions: dict[str, Any]) -> str:
+    """The options of a command; of one with actions, these and their options."""
+    of = list(actions.values()) or [command]
+    names = dict.fromkeys(f"--{one.name.replace('_', '-')}" for each in of for one in fields(each))
+    return " ".join([*actions, "--help", *names])
 
 
 def _bash(options: dict[str, str]) -> str:

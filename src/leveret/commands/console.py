@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 
@@ -71,12 +71,17 @@ def safe(text: object) -> str:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[int] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    numbers: Sequence[int] = (),
+    grey: Collection[tuple[int, int]] = (),
 ) -> None:
     """A table on standard output.
 
     Args:
         numbers: Indices of the columns that are aligned to the right.
+        grey: Row and column of the cells that are not to be compared with the others.
     """
     table = Table(
         title=safe(title),
@@ -89,8 +94,9 @@ def print_table(
     for index, column in enumerate(columns):
         right = index in numbers
         table.add_column(safe(column), justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for row in rows:
-        table.add_row(*(safe(cell) for cell in row))
+    for number, row in enumerate(rows):
+        cells = (safe(cell) for cell in row)
+        table.add_row(*(f"[dim]{cell}[/dim]" if (number, k) in grey else cell for k, cell in enumerate(cells)))
     out.print(table)
 
 

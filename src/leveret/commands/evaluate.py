@@ -4,15 +4,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, percent, print_table, safe
+from leveret.paper import BEST, PREFIX, published
+from leveret.results import HARES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from leveret.evaluation import Plan
+    from leveret.paper import PublishedRow
+    from leveret.results import TaskResult
     from leveret.runs import Run
 
 
@@ -140,6 +147,8 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
     """The scores of all runs side by side, what is missing of a suite, then the folders."""
     first = runs[0].scorecard
     names = [run.scorecard.encoder["name"] for run in runs]
+    best = published()[BEST]
+    hares, grey = HARES in first.summaries(), []
     rows: list[list[object]] = []
     for number, result in enumerate(first.tasks):
         cells: list[object] = [result.task, result.metric]
@@ -150,16 +159,26 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
             flag = " !" if found.warnings else ""
             cells.append(f"{percent(found.score)} [{percent(low)}, {percent(high)}]{flag}")
         floor = next((value for value in floors if value is not None), None)
-        rows.append([*cells, percent(result.chance), percent(floor)])
+        cells += [percent(result.chance), percent(floor)]
+        if hares:
+            grey += [(len(rows), len(cells))] if result.substitute else []
+            score = best.scores.get(result.task) if result.suite == HARES else None
+            cells.append(percent(None if score is None else score / 100))
+        rows.append(cells)
     for suite, summary in first.summaries().items():
         means = [run.scorecard.summaries()[suite] for run in runs]
         for domain in summary.domains:
             if len(summary.domains) > 1:
-                rows.append([f"mean {domain}", "", *(percent(mean.domains[domain]) for mean in means), "", ""])
-        rows.append([f"{summary.title} ({suite})", "", *(percent(mean.mean) for mean in means), "", ""])
-    columns = ["task", "metric", *names, "chance", "floor"]
+                of_best = _mean_of(best, [one for one in first.tasks if (one.suite, one.domain) == (suite, domain)])
+                rows.append([f"mean {domain}", "", *(percent(mean.domains[domain]) for mean in means), "", "", of_best])
+        of_best = _mean_of(best, [one for one in first.tasks if one.suite == suite])
+        rows.append([f"{summary.title} ({suite})", "", *(percent(mean.mean) for mean in means), "", "", of_best])
+    columns = ["task", "metric", *names, "chance", "floor", *([f"{PREFIX}{BEST}"] if hares else [])]
+    rows = [row[: len(columns)] for row in rows]
     title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
-    print_table(title, columns, rows, numbers=range(2, len(columns)))
+    print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
+    if grey:
+        out.print("grey: the paper's split was never published, so its score is about other clips")
     for run in runs:
         for result in run.scorecard.tasks:
             for warning in result.warnings:
@@ -174,6 +193,13 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
     for run in runs:
         out.print(safe(run.folder), soft_wrap=True)
+
+
+def _mean_of(row: "PublishedRow", results: "Sequence[TaskResult]") -> str:
+    """Of a published row over the same tasks."""
+    scores = [row.scores[result.task] for result in results if result.suite == HARES]
+    printed = [score / 100 for score in scores if score is not None]
+    return percent(fmean(printed)) if printed and len(printed) == len(results) else ""
 
 
 def _plan_lines(plan: "Plan") -> list[str]:

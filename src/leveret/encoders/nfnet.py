@@ -8,15 +8,17 @@ any T and F instead of squares.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from leveret.encoders.spectrogram import SpectrogramEncoder
+from leveret.encoders.streams import OneStream
 from leveret.layers import (
     GELU_GAIN,
     AvgPool,
+    MaxPoolTime,
     ScaledGELU,
     SqueezeExcite,
     StochasticDepth,
@@ -47,6 +49,9 @@ class NFNetConfig:
         strides: Stride of each stage's first block.
         final_width: Channels of the 1x1 convolution at the end; 0 is none.
         drop_rate: Stochastic depth grows linearly from 0 at the first block towards this.
+        gelu: The tanh approximation of the programs, or the exact one.
+        head_scale: Factor on the GELU of the head.
+        time_ratio: So many frames are one to the network, their maximum.
     """
 
     stem_channels: tuple[int, ...] = (16, 32, 64, 128)
@@ -60,15 +65,28 @@ class NFNetConfig:
     strides: tuple[Kernel, ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
     final_width: int = 3072
     drop_rate: float = 0.1
+    gelu: Literal["tanh", "exact"] = "tanh"
+    head_scale: float = GELU_GAIN
+    time_ratio: int = 1
 
     @property
-    def out_width(self) -> int:
-        """Channels of the head."""
-        return self.final_width or self.widths[-1]
+    def exact(self) -> bool:
+        """Whether GELU is exact."""
+        return {"tanh": False, "exact": True}[self.gelu]
 
-    def build(self) -> "NFNet":
+    @property
+    def layers(self) -> dict[str, int]:
+        """Stem, stages and head, with their widths."""
+        return {
+            "stem": self.stem_channels[-1],
+            **{f"stage{n + 1}": width for n, width in enumerate(self.widths)},
+            "features": self.final_width or self.widths[-1],
+        }
+
+    def build(self) -> OneStream:
         """The network as an encoder of its own."""
-        return NFNet(self)
+        first = MaxPoolTime(self.time_ratio) if self.time_ratio > 1 else None
+        return OneStream(NFNetStream(self), self.layers, first)
 
 
 class NFBlock(nn.Module):
@@ -91,8 +109,10 @@ class NFBlock(nn.Module):
         beta: float,
         drop_rate: float,
         transition: bool,
+        exact: bool,
     ) -> None:
         super().__init__()
+        self.exact = exact
         width = out // 2
         groups = width // group_width
         self.conv0 = WSConv2d(channels, width, (1, 1), input_scale=GELU_GAIN * beta)
@@ -107,12 +127,12 @@ class NFBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """The block's output, not activated."""
-        activated = gelu(x)
+        activated = gelu(x, self.exact)
         shortcut = x if self.conv_shortcut is None else self.conv_shortcut(self.pool(activated))
         branch = self.conv0(activated)
-        branch = self.conv1(gelu(branch))
-        branch = self.conv1b(gelu(branch))
-        branch = self.conv2(gelu(branch))
+        branch = self.conv1(gelu(branch, self.exact))
+        branch = self.conv1b(gelu(branch, self.exact))
+        branch = self.conv2(gelu(branch, self.exact))
         # All that multiplies the branch goes through the gate, which has one value a channel.
         gate = self.stochastic_depth(self.squeeze_excite(branch)) * (2 * ALPHA * self.skip_gain)
         return torch.addcmul(shortcut, branch, gate)
@@ -126,7 +146,7 @@ class Stem(nn.Sequential):
         channels, scale = 1, 1.0
         for out, kernel, stride in zip(config.stem_channels, config.stem_kernels, config.stem_strides, strict=True):
             if layers:
-                layers.append(ScaledGELU(1.0))
+                layers.append(ScaledGELU(1.0, config.exact))
                 scale = GELU_GAIN  # the gain of the activation, in the next filters
             layers.append(WSConv2d(channels, out, kernel, stride, input_scale=scale))
             channels = out
@@ -139,15 +159,9 @@ class NFNetStream(nn.Module):
     Args:
         config: Sizes of the stream.
         extra_channels: Channels that the owner concatenates before each stage.
-        head_scale: Factor on the GELU of the head.
     """
 
-    def __init__(
-        self,
-        config: NFNetConfig,
-        extra_channels: tuple[int, ...] = (0, 0, 0, 0),
-        head_scale: float = GELU_GAIN,
-    ) -> None:
+    def __init__(self, config: NFNetConfig, extra_channels: tuple[int, ...] = (0, 0, 0, 0)) -> None:
         super().__init__()
         self.stem = Stem(config)
         self.stages = nn.ModuleList()
@@ -169,6 +183,7 @@ class NFNetStream(nn.Module):
                         beta=variance**-0.5,
                         drop_rate=config.drop_rate * index / num_blocks,
                         transition=place == 0,
+                        exact=config.exact,
                     )
                 )
                 # A transition convolves its shortcut, which sets the variance back to one; every branch adds its own.
@@ -176,35 +191,12 @@ class NFNetStream(nn.Module):
                 channels, index = config.widths[stage], index + 1
             self.stages.append(nn.Sequential(*blocks))
         self.final_conv = WSConv2d(channels, config.final_width, (1, 1)) if config.final_width else nn.Identity()
-        self.head = ScaledGELU(head_scale)
+        self.head = ScaledGELU(config.head_scale, config.exact)
 
     def features(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D T F"]:
         """The activated map after the last stage, to be averaged."""
         features: Tensor = self.head(self.final_conv(x))
         return features
-
-
-class NFNet(SpectrogramEncoder):
-    """One stream over the log-mel itself."""
-
-    def __init__(self, config: NFNetConfig) -> None:
-        super().__init__(
-            {
-                "stem": config.stem_channels[-1],
-                **{f"stage{stage + 1}": width for stage, width in enumerate(config.widths)},
-                "features": config.out_width,
-            }
-        )
-        self.stream = NFNetStream(config)
-
-    def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
-        """Stem, stages and head."""
-        x = self.stream.stem(x)
-        maps: dict[str, tuple[Tensor, ...]] = {"stem": (x,)}
-        for stage, blocks in enumerate(self.stream.stages):
-            x = blocks(x)
-            maps[f"stage{stage + 1}"] = (x,)
-        return maps | {"features": (self.stream.features(x),)}
 
 
 SLOW_F0 = NFNetConfig(
@@ -228,4 +220,8 @@ ENCODERS = {
     "nfnet_f0": NFNetConfig(),
     "nfnet_f0_slow": SLOW_F0,
     "nfnet_f0_fast": FAST_F0,
+    # For tests: every sort of layer once.
+    "nfnet_tiny": NFNetConfig(
+        stem_channels=(4, 4, 8, 8), widths=(16, 16, 32, 32), depths=(1, 1, 2, 1), group_width=8, final_width=64
+    ),
 }

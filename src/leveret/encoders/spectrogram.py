@@ -14,12 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leveret.contracts import Encoder
+from leveret.encoders.layered import LayeredEncoder
 from leveret.frontend import LOG_MELS, LogMel, LogMelConfig, standardise
-from leveret.registry import unknown_name
 
 
-class SpectrogramEncoder(Encoder):
+class SpectrogramEncoder(LayeredEncoder):
     """An encoder that is a network over standardised log-mels and the mean of its last maps.
 
     A file of the room supplies `maps`; a network with a pooling of its own overrides `pooled` as well.
@@ -30,9 +29,7 @@ class SpectrogramEncoder(Encoder):
     """
 
     def __init__(self, layers: Mapping[str, int], log_mel: LogMelConfig = LOG_MELS["leveret"]) -> None:
-        super().__init__()
-        self.layers = dict(layers)
-        self.default_layer, self.embed_dim = list(layers.items())[-1]
+        super().__init__(layers)
         self.sample_rate = log_mel.sample_rate
         self.log_mel = LogMel(log_mel)
 
@@ -47,8 +44,7 @@ class SpectrogramEncoder(Encoder):
 
     def prepare(self, features: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:
         """Standardised in float32, then in the network's own precision."""
-        dtype = next((parameter.dtype for parameter in self.parameters()), torch.float32)
-        return standardise(features).to(dtype)
+        return standardise(features).to(self.dtype)
 
     def network(self, x: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B {self.embed_dim}"]:
         """The default embedding of what is standardised already."""
@@ -62,26 +58,10 @@ class SpectrogramEncoder(Encoder):
         """Every layer over time, (B, T', width): the mean over frequency, all streams at the last one's frame rate."""
         return {name: _over_time(streams) for name, streams in self.maps(self.prepare(features)).items()}
 
-    def embed(self, features: Float[Tensor, "B 1 T F"], layer: str | None = None) -> Float[Tensor, "B D"]:
-        """One float32 vector an example: standardise, network, mean.
-
-        Args:
-            features: Raw log-mels, perhaps mixed.
-            layer: A key of `layers`; None is the default layer.
-        """
-        if layer is None or layer == self.default_layer:
-            return self.network(self.prepare(features)).float()
-        return self.embed_layers(features, (layer,))[layer]
-
-    def embed_layers(
-        self, features: Float[Tensor, "B 1 T F"], layers: Sequence[str]
-    ) -> dict[str, Float[Tensor, "B _"]]:
-        """A float32 vector an example and layer, all in one pass."""
-        for layer in layers:
-            if layer not in self.layers:
-                raise unknown_name("layer", layer, self.layers)
-        maps = self.maps(self.prepare(features))
-        return {layer: self.pooled(maps, layer).float() for layer in layers}
+    def read_out(self, x: Float[Tensor, "B 1 T F"], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
+        """One pass, then the pooling of each layer."""
+        maps = self.maps(x)
+        return {layer: self.pooled(maps, layer) for layer in layers}
 
 
 def _over_time(streams: tuple[Float[Tensor, "B _ _ _"], ...]) -> Float[Tensor, "B T D"]:

@@ -5,26 +5,13 @@ Source: leveret's own.
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leveret.audio import SUFFIXES
-from leveret.clips import Fold
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError, Task
+from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
 
 _LOOKED_FOR = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedTask(Task):
-    """A task whose one division into splits was read from published lists."""
-
-    fold: Fold
-
-    def folds(self) -> Sequence[Fold]:
-        """The one division."""
-        return [self.fold]
 
 
 def read_table(
@@ -39,6 +26,13 @@ def read_table(
     Raises:
         DatasetError: It is missing, is no such table, or has a row of another width.
     """
+    return list(iter_table(path, columns, source, delimiter=delimiter, header=header))
+
+
+def iter_table(
+    path: Path, columns: Sequence[str], source: str, *, delimiter: str = ",", header: bool = True
+) -> Iterator[Mapping[str, str]]:
+    """As `read_table`, a row at a time: of a wide table one need not hold what one does not want."""
     if not path.is_file():
         raise MissingDatasetError(f"{path} is missing; it is to be had from {source}")
     try:
@@ -50,15 +44,13 @@ def read_table(
                     f"{path} lacks the columns {', '.join(missing)}: its first line is "
                     f"{','.join(reader.fieldnames or [])[:200]!r}; expected the file of {source}"
                 )
-            rows: list[Mapping[str, str]] = []
             for row in reader:
                 if None in row or None in row.values():
                     raise DatasetError(
                         f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or [])} values; the file of "
                         f"{source} has them"
                     )
-                rows.append(row)
-            return rows
+                yield row
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DatasetError(f"{path} cannot be read ({error}); expected the file of {source}") from error
 
@@ -144,3 +136,15 @@ def as_stored(paths: Sequence[Path]) -> list[Path]:
         if any(path.with_suffix(suffix).is_file() for path in some):
             return [path.with_suffix(suffix) for path in paths]
     return list(paths)
+
+
+def metadata_folder(folder: DataFolder) -> Path:
+    """Where the metadata lies: the root, or the folder that `labels` names, by itself or by a file in it."""
+    named = folder.labels or folder.root
+    return named.parent if named.is_file() else named
+
+
+def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path:
+    """The first of the names in the first of the folders that holds one; the first in the first where none does."""
+    candidates = [folder / name for folder in folders for name in names]
+    return next((path for path in candidates if path.is_file()), candidates[0])

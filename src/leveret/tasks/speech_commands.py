@@ -19,14 +19,15 @@ v0.02, which is therefore the default; the same rule over v0.01 is the variant "
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from leveret.audio import SUFFIXES, AudioError, read_info
 from leveret.clips import Clip, Fold
 from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
-from leveret.tasks.published_files import ListedTask, in_any_format, read_lines, require_some, require_unique
+from leveret.tasks.published_files import in_any_format, metadata_folder, read_lines, require_some, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 _BASE = "http://download.tensorflow.org/data"
 SOURCE = f"{_BASE}/speech_commands_v0.02.tar.gz (2.4 GB) and speech_commands_test_set_v0.02.tar.gz, CC BY 4.0"
@@ -110,7 +111,7 @@ class Words:
         name = f"speech_commands_{version.name}"
         places = [folder.root / name, folder.root / "SpeechCommands" / name, folder.root]
         there = next((place for place in places if (place / LISTS[0]).is_file() or (place / "yes").is_dir()), places[2])
-        lists = folder.labels or there
+        lists = metadata_folder(replace(folder, root=there))
         test, valid = (read_list(lists / list_, version, k) for k, list_ in enumerate(LISTS))
         both = set(test) & set(valid)
         if both:
@@ -255,10 +256,10 @@ def speech_commands_tasks(folder: DataFolder) -> list[Task]:
         tasks.append(_twelve(words[variant], folder.root))
     if "speech_commands_v2" in wanted:
         tasks.append(
-            ListedTask(
+            DividedTask(
                 name="speech_commands_v2", domain="speech", kind="single", slots=(("", LABELS_V2),), metric="micro_f1",
                 crop_seconds=1.0, suite="hares", stands_for="speech_commands_v2", official_clips=OFFICIAL_V2,
-                fold=words["v0.02"].fold(LABELS_V2),
+                parts=[words["v0.02"].fold(LABELS_V2)],
             )
         )  # fmt: skip
     return tasks
@@ -273,10 +274,10 @@ def _twelve(words: Words, root: Path) -> Task:
     made = f"the 12 classes made from {version.name}"
     if version.name != "v0.02":
         made += ", not from v0.02, whose counts are the paper's"
-    return ListedTask(
+    return DividedTask(
         name="speech_commands_v1", domain="speech", kind="single", slots=(("", LABELS_V1),), metric="micro_f1",
         crop_seconds=1.0, suite="hares", stands_for="speech_commands_v1", variant=version.name,
-        official_clips=version.official, notes=f"{made}; {_PRIOR}", fold=Fold(train, valid, _test_set(words, root)),
+        official_clips=version.official, notes=f"{made}; {_PRIOR}", parts=[Fold(train, valid, _test_set(words, root))],
     )  # fmt: skip
 
 

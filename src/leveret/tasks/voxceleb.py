@@ -19,7 +19,8 @@ from typing import NamedTuple
 from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
-from leveret.tasks.published_files import ListedTask, as_stored, read_lines, require_some, require_unique
+from leveret.tasks.published_files import as_stored, read_lines, require_some, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "https://mm.kaist.ac.kr/datasets/voxceleb (31 GB, by a form; list CC BY 4.0)"
 LIST = "iden_split.txt"
@@ -71,10 +72,10 @@ def voxceleb_tasks(folder: DataFolder) -> list[Task]:
         parts[line.split].append(Clip(f"wav/{line.name}", path, (line.speaker,), line.video))
     known = file_sha256(list_path) == LIST_SHA256
     return [
-        ListedTask(
+        DividedTask(
             name="voxceleb", domain="speech", kind="single", slots=(("", SPEAKERS),), metric="micro_f1",
             crop_seconds=3.0, suite="hares", stands_for="voxceleb", official_clips=OFFICIAL_CLIPS,
-            notes="" if known else f"{LIST} is not the published one, byte for byte", fold=Fold(**parts),
+            notes="" if known else f"{LIST} is not the published one, byte for byte", parts=[Fold(**parts)],
         )
     ]  # fmt: skip
 

@@ -27,7 +27,8 @@ from leveret.audio import SUFFIXES
 from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
-from leveret.tasks.published_files import ListedTask, read_lines, require_unique
+from leveret.tasks.published_files import read_lines, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "the addresses in voxforge_urls.txt (100 GB, GPL), by `wget -x -i voxforge_urls.txt`"
 LIST = "voxforge_urls.txt"
@@ -94,12 +95,12 @@ def voxforge_tasks(folder: DataFolder) -> list[Task]:
         "are made of its speakers by the published rule"
     )
     return [
-        ListedTask(
+        DividedTask(
             name="voxforge", domain="speech", kind="single", slots=(("", LANGUAGES),), metric="micro_f1",
             crop_seconds=3.0, suite="hares", stands_for="voxforge", substitute=not as_published,
             official_clips=_expected({split: len(clips) for split, clips in parts.items()}, missing, split_of),
             notes="; ".join(filter(None, ["" if as_published else listing, _absence(submissions, missing, on_disk)])),
-            fold=Fold(**parts),
+            parts=[Fold(**parts)],
         )
     ]  # fmt: skip
 

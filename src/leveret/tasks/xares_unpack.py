@@ -5,15 +5,16 @@ Names inside a tar are never used as file names: what is written is called by it
 """
 
 import json
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj, rmtree
 from typing import Any
 
 from filelock import FileLock
 
+from leveret.archives import ArchiveError, Member, members
 from leveret.home import home, require_space
 from leveret.tasks.suite_settings import SuiteError, say
 
@@ -59,52 +60,62 @@ def unpack(tars: Mapping[Path, str]) -> dict[Path, tuple[Path, list[Sample]]]:
         say(f"unpacking {len(missing)} tars ({num_bytes / 1e6:.1f} MB) into {str(root)!r}, once")
         require_space(root, num_bytes, "unpacking the tars")
     for path in missing:
-        _unpack(path, folders[path])
+        make_whole(folders[path], partial(_unpack, path))
     return {path: (folder, _samples(folder)) for path, folder in folders.items()}
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder once, whole or not at all, whoever else makes it at the same time.
+
+    Args:
+        folder: It counts as made once it holds INDEX.
+        fill: Writes everything, INDEX included, into the empty folder that it is given.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # the lock's file stays: whoever waits for it would hold the lock of a file that is gone
     with FileLock(folder.with_suffix(".lock")):
         if (folder / INDEX).is_file():
             return  # another process was faster
-        partial = folder.with_suffix(".partial")
-        rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        samples = _write_members(path, partial)
-        text = json.dumps([asdict(sample) for sample in samples])
-        (partial / INDEX).write_text(text, encoding="utf-8")
+        unfinished = folder.with_suffix(".partial")
+        rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        fill(unfinished)
         rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        unfinished.rename(folder)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    samples = _write_members(path, folder)
+    text = json.dumps([asdict(sample) for sample in samples])
+    (folder / INDEX).write_text(text, encoding="utf-8")
 
 
 def _write_members(path: Path, folder: Path) -> list[Sample]:
     """The samples of a tar, their audio written into the folder; a sample is a run of members with one key."""
     found: list[dict[str, Any]] = []
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                where = f"{str(path)!r}: member {member.name!r}"
-                _check_member(where, member)
+        with members([path]) as all_members:
+            for member in all_members:
                 key, suffix = _split_name(member.name)
                 part = "about" if suffix == "json" else "file"
-                if member.isdir() or (part == "file" and suffix not in AUDIO):
+                if member.is_folder or (part == "file" and suffix not in AUDIO):
                     continue
                 if not found or found[-1]["key"] != key:
                     found.append({"key": key})
                 if part in found[-1]:
-                    raise SuiteError(f"{where} is the second {suffix} of one sample; a sample has one audio, one json")
-                content = tar.extractfile(member)
-                assert content is not None, where
-                if part == "about":
-                    found[-1][part] = _read_json(where, member, content.read(LARGEST_JSON + 1))
-                    continue
-                found[-1][part] = f"{len(found):06d}.{suffix}"
-                require_space(folder, member.size, where)
-                with (folder / found[-1][part]).open("wb") as file:
-                    copyfileobj(content, file, 1 << 20)
-    except (tarfile.TarError, EOFError) as error:
-        raise SuiteError(f"{str(path)!r} is no whole tar ({error}); download it again") from error
+                    raise SuiteError(
+                        f"{member.where} is the second {suffix} of one sample; a sample has one audio, one json"
+                    )
+                with member.open() as content:
+                    if part == "about":
+                        found[-1][part] = _read_json(member, content.read(LARGEST_JSON + 1))
+                        continue
+                    found[-1][part] = f"{len(found):06d}.{suffix}"
+                    require_space(folder, member.num_bytes, member.where)
+                    with (folder / found[-1][part]).open("wb") as file:
+                        copyfileobj(content, file, 1 << 20)
+    except ArchiveError as error:
+        raise SuiteError(str(error)) from error
     if not found:
         raise SuiteError(f"{str(path)!r} holds no clips; expected KEY.json with KEY.wav, flac, mp3, ogg, ... each")
     for part, lacks in (("about", "json file"), ("file", "audio file")):
@@ -117,14 +128,6 @@ def _write_members(path: Path, folder: Path) -> list[Sample]:
     return [Sample(**sample) for sample in found]
 
 
-def _check_member(where: str, member: tarfile.TarInfo) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts:
-        raise SuiteError(f"{where} points out of the tar; nobody makes such a tar in good faith, so it is not read")
-    if not member.isreg() and not member.isdir():
-        raise SuiteError(f"{where} is a link or a device; expected audio and json files alone, so make the tar again")
-
-
 def _split_name(name: str) -> tuple[str, str]:
     """Folder and name up to its first dot, and what follows that, in lower case."""
     path = PurePosixPath(name)
@@ -132,13 +135,13 @@ def _split_name(name: str) -> tuple[str, str]:
     return (path.parent / stem).as_posix(), suffix.lower()
 
 
-def _read_json(where: str, member: tarfile.TarInfo, content: bytes) -> Any:
+def _read_json(member: Member, content: bytes) -> Any:
     if len(content) > LARGEST_JSON:
-        raise SuiteError(f"{where} has {member.size} bytes; expected a few that describe one clip")
+        raise SuiteError(f"{member.where} has {member.num_bytes} bytes; expected a few that describe one clip")
     try:
         return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SuiteError(f"{where} is not JSON ({error}); make the tar again") from error
+        raise SuiteError(f"{member.where} is not JSON ({error}); make the tar again") from error
 
 
 def _samples(folder: Path) -> list[Sample]:

@@ -1,0 +1,1 @@
+"""Getting published datasets, examining what lies on a disk, and making small copies of it."""
