@@ -284,7 +284,7 @@ def _twelve(words: Words, root: Path) -> Task:
 TASKS = {
     "speech_commands": Dataset(
         name="speech_commands", title="Speech Commands", source=SOURCE, licence="CC BY 4.0", hours=31,
-        num_bytes=2_541_486_460, tasks=("speech_commands_v1", "speech_commands_v2"), make=speech_commands_tasks,
+        num_bytes=2_541_486_466, tasks=("speech_commands_v1", "speech_commands_v2"), make=speech_commands_tasks,
         variants=("v0.02", "v0.01"),
         archives=(
             Archive(
