@@ -12,6 +12,12 @@ def test_every_clip_has_another_for_partner_and_is_one_once_in_each_pass():
     assert len({tuple(row) for row in partners}) > 15  # passes differ
 
 
+def test_a_pass_is_drawn_by_its_number_alone():
+    whole, part = pairing(9, 8, seed=3), pairing(9, 3, seed=3, first_pass=5)
+    for all_of_it, drawn in zip(whole, part, strict=True):
+        np.testing.assert_array_equal(all_of_it[5:], drawn)
+
+
 def test_a_clip_alone_is_its_own_partner():
     assert pairing(1, 3, seed=0).partner.tolist() == [[0], [0], [0]]
 

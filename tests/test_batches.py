@@ -1,6 +1,7 @@
 import gc
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,16 @@ import soundfile
 import torch
 
 from leveret import batches
-from leveret.audio import fit, load
-from leveret.batches import BadFilePolicy, CropRule, TooManyBadFilesError, plan_rows, read_batches
+from leveret.audio import fit, load, window_starts
+from leveret.batches import (
+    GRID_SECONDS,
+    BadFilePolicy,
+    CropRule,
+    TooManyBadFilesError,
+    num_crop_starts,
+    plan_rows,
+    read_batches,
+)
 from leveret.clips import Clip
 
 RATE = 16_000
@@ -274,6 +283,29 @@ def test_a_file_that_goes_away_after_the_plan_is_bad(clips):
     (batch,) = read_batches(plan, plan.batches(2), [RATE], 1)
     assert list(batch.bad) == [1]
     assert "does not exist" in batch.bad[1]
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 3.0])
+def test_random_crops_begin_where_windows_on_the_grid_do(rate, seconds):
+    spans = np.arange(-30, 1500)
+    lengths = (round(seconds * rate) + spans) / rate
+    expected = [len(window_starts(length, seconds, GRID_SECONDS)) for length in lengths.tolist()]
+    assert num_crop_starts(lengths, seconds).tolist() == expected
+    # in whole samples: one more for each full 10 ms, and one where the clip is no longer than the crop
+    by_hand = np.maximum(spans, 0) * 100 // rate + 1
+    np.testing.assert_array_equal(expected, by_hand)
+
+
+def test_all_crops_of_a_clip_lie_10_ms_apart_and_a_short_clip_has_one(clips):
+    crop = CropRule(seconds=1.0, hop=GRID_SECONDS)
+    assert crop.every_start
+    assert not CropRule(seconds=1.0).every_start
+    plan = plan_rows(clips(1.5, 0.4, 1.0), crop, 1)
+    assert np.bincount(plan.clip).tolist() == [51, 1, 1]
+    np.testing.assert_allclose(plan.start[:51], np.arange(51) / 100, atol=1e-12)
+    whole = plan_rows(clips(1.5, 0.4, 1.0), replace(crop, whole_clip=True), 1)
+    assert sorted(whole.seconds.tolist()) == [0.4] + [1.0] * 52
 
 
 def test_mixed_crops_are_random_windows_with_random_partners_of_the_same_length(clips):

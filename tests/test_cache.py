@@ -3,13 +3,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from leveret import cache
-from leveret.cache import CacheError, Store, digest_of, remove, rows_recorded, stores
+from leveret.cache import CacheError, Store, digest_of, guest_lock, remove, rows_recorded, stores
 
 IDENTITY = {"encoder": {"digest": "abc", "origin": "test", "config": {}}, "clips": "def"}
 FINGERPRINT = np.arange(1, 17, dtype=np.float32).reshape(8, 2)
@@ -236,6 +237,7 @@ def test_one_process_may_hold_one_store_twice(tmp_path):
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 import numpy as np
 from leveret.cache import Store
@@ -250,6 +252,7 @@ for piece in range(0, 100, 5):
 
 REMOVER = """
 import sys
+import threading
 from pathlib import Path
 from leveret.cache import remove, stores
 
@@ -317,3 +320,54 @@ def test_a_store_that_is_in_use_is_not_removed_under_its_writer(filled):
         assert (folder / "rows.bin").exists()
     assert remover.wait(60) == 0
     assert not folder.exists()
+
+
+def test_what_a_guest_recorded_counts_and_is_folded_into_the_one_journal(tmp_path):
+    with opened(tmp_path) as store:
+        store.write(0, vectors(0, 4), {})
+        guest = Store(store.folder, store.rows, store.done.copy(), {}, set(), [], journal="journal-1.jsonl")
+        guest.write(6, vectors(6, 8), {7: "broken file"}, [6])
+        with (store.folder / "journal-1.jsonl").open("ab") as file:
+            file.write(b'{"rows": [8, 10], "sha')  # killed while it wrote
+        assert rows_recorded(tmp_path, IDENTITY, 10, 3, "float32") == 6
+    for _ in range(2):
+        with opened(tmp_path) as store:
+            assert store.done.tolist() == [True] * 4 + [False] * 2 + [True] * 2 + [False] * 2
+            assert (store.bad, store.silent, store.spoilt) == ({7: "broken file"}, {6}, [])
+            assert [path.name for path in store.folder.glob("journal*")] == ["journal.jsonl"]
+
+
+def test_the_damaged_journal_of_a_guest_is_named_and_what_it_vouched_for_is_not_done(tmp_path):
+    with opened(tmp_path) as store:
+        store.journal = "journal-3.jsonl"
+        store.write(0, vectors(0, 4), {})
+    path = folder_of(tmp_path) / "journal-3.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"sha256", b"sha257"))
+    with opened(tmp_path) as store:
+        assert not store.done.any()
+        assert store.spoilt == ["journal-3.jsonl"]
+
+
+def test_who_opens_a_store_waits_for_the_guests_of_a_host_that_was_killed(tmp_path):
+    with opened(tmp_path) as store:
+        folder = store.folder
+    entered = threading.Event()
+
+    def next_owner():
+        with opened(tmp_path):
+            entered.set()
+
+    with guest_lock(folder, 1):
+        thread = threading.Thread(target=next_owner)
+        thread.start()
+        assert not entered.wait(0.3)
+    thread.join(timeout=20)
+    assert entered.is_set()
+
+
+def test_rows_that_somebody_still_reads_are_not_written_over_when_the_encoder_changes(filled):
+    with opened(filled) as store:
+        rows = store.rows
+    with opened(filled, fingerprint=2 * FINGERPRINT) as store:
+        store.write(0, vectors(100, 110), {})
+    np.testing.assert_array_equal(rows[:4], vectors(0, 4))

@@ -81,7 +81,7 @@ def test_help_never_imports_torch(words):
         (["embed", "none.wav", "-o", "v.npz", "--encoder", "torchscript:none.pt"], "no file 'none.pt'"),
         (["evaluate", "--encoder", "pkg:resemblizer"], "Did you mean 'resemblyzer'"),
         (["evaluate", "--encoder", "melstats", "--crop", "long"], "expected seconds"),
-        (["evaluate", "--encoder", "melstats", "--steps", "5", "--protocol", "quick"], "only of `cached`"),
+        (["evaluate", "--encoder", "melstats", "--steps", "5", "--protocol", "quick"], "only of `paper` and `cached`"),
         (["evaluate", "--encoder", "melstats", "--seeds", "0"], "one or more"),
         (["evaluate", "--encoder", "melstats", "--probe", "knm"], "Did you mean 'knn'"),
         (["evaluate", "--encoder", "melstats", "--probe", "knn", "--steps", "5"], "takes no steps"),

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from leveret.contracts import Dataset, DatasetError
 from leveret.dataroots import VARIABLE, DataRoots
+from leveret.published_audio import Dataset, DatasetError
 from leveret.registry import UnknownNameError
 
 DATASET = Dataset(

@@ -221,10 +221,10 @@ def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monk
     specs = [f"manifest:{tone_manifest('one')}", f"manifest:{tone_manifest('two')}"]
     score = Evaluation._score
 
-    def failing(self, work, key, *rest):
-        if key == "tones-2":
+    def failing(self, reading, reporter):
+        if reading.key == "tones-2":
             raise KeyboardInterrupt
-        return score(self, work, key, *rest)
+        return score(self, reading, reporter)
 
     monkeypatch.setattr(Evaluation, "_score", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -232,7 +232,9 @@ def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monk
     assert [path.suffix for path in config.output.iterdir()] == [".partial"]
     scored = []
     monkeypatch.setattr(
-        Evaluation, "_score", lambda self, work, key, *rest: scored.append(key) or score(self, work, key, *rest)
+        Evaluation,
+        "_score",
+        lambda self, reading, reporter: scored.append(reading.key) or score(self, reading, reporter),
     )
     (run,) = evaluate("melstats", specs, "quick", config=config)
     assert scored == ["tones-2"]

@@ -8,15 +8,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leveret"
 
 LEVELS = {
-    "version": 0, "registry": 0, "clips": 0, "audio": 0, "metrics": 0, "optim": 0, "results": 0, "home": 0,
-    "progress": 0, "text": 0, "findings": 0, "machine": 0, "stimuli": 0, "import_probe": 0,
-    "manifests": 1, "contracts": 1, "augment": 1, "frontend": 1, "layers": 1, "paper": 1, "runs": 1, "vectors": 1,
-    "content": 1, "packages": 1, "journal": 1, "tensor_files": 1, "archives": 1,
+    "home": -1, "mapped": -1,
+    "version": 0, "registry": 0, "clips": 0, "tars": 0, "disk_rows": 0, "metrics": 0, "optim": 0, "results": 0,
+    "distributed": 0, "progress": 0, "text": 0, "findings": 0, "machine": 0, "stimuli": 0, "import_probe": 0,
+    "audio": 1, "manifests": 1, "contracts": 1, "augment": 1, "frontend": 1, "layers": 1, "paper": 1, "runs": 1,
+    "vectors": 1, "content": 1, "packages": 1, "journal": 1, "tensor_files": 1, "archives": 1, "published_audio": 1.5,
     "batches": 2, "comparison": 2, "dataroots": 2, "records": 2, "encoders": 2, "adapters": 2, "tasks": 2, "probes": 2,
-    "protocols": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
-    "loading": 4, "scoring": 4,
+    "protocols": 3, "clip_scoring": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
+    "loading": 4, "scoring": 4, "gathering": 4,
     "runner": 5, "hear": 5, "datasets": 5,
-    "embedding": 6, "provenance": 6, "probe_files": 6,
+    "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6,
     "vector_rows": 7, "checking": 7, "workload": 7, "classifying": 7,
     "evaluation": 8,
     "__init__": 9, "doctor": 9,

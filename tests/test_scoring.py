@@ -10,9 +10,13 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from leveret import protocols
+from leveret import clip_scoring, protocols
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
+from leveret.disk_rows import DiskRows
+from leveret.drawing import EmbeddedCrops
+from leveret.mapped import MappedRows
+from leveret.probes import holdout
 from leveret.probes.svm import SvmProbe
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, entries
@@ -112,6 +116,8 @@ def test_a_class_without_a_test_clip_is_named(task, untrained):
     [
         ({}, "cached"),
         ({"steps": 500}, "cached@500"),
+        ({"name": "paper"}, "paper"),
+        ({"name": "paper", "steps": 500}, "paper@500"),
         ({"name": "quick"}, "quick"),
         ({"name": "quick", "average": "probabilities"}, "quick+probabilities"),
         ({"head": "mlp"}, "cached+mlp"),
@@ -126,7 +132,7 @@ def test_the_title_names_all_that_makes_scores_incomparable(settings, title):
 
 
 def test_an_unknown_protocol_lists_the_known():
-    with pytest.raises(UnknownNameError, match="cached, quick"):
+    with pytest.raises(UnknownNameError, match="paper, cached, quick"):
         Protocol(name="fast")
 
 
@@ -153,6 +159,8 @@ def test_a_head_in_place_of_the_protocols_own_gets_the_settings_that_it_has(task
         ({"head": "knnn"}, "Did you mean 'knn'"),
         ({"head": "knn", "steps": 100}, "which takes no steps"),
         ({"head": "knn", "average": "probabilities"}, "no logits"),
+        ({"name": "paper", "head": "knn"}, "draws no crops"),
+        ({"name": "paper", "head": "logistic"}, "draws no crops"),
     ],
 )
 def test_what_a_head_cannot_follow_is_refused(task, settings, says):
@@ -211,6 +219,25 @@ def test_every_probe_scores_every_kind_of_task(kind, name, head, monkeypatch):
     facts = outcome.values["probe"]
     assert facts["class"] == type(entry).__name__
     assert list(facts["slots"] if kind == "slots" else [""]) == [slot for slot, _ in SLOTS[kind]]
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+def test_a_head_that_draws_crops_learns_from_them_alone(kind):
+    task, rows = learnable(kind)
+    protocol = Protocol(name="paper", steps=300, check_rates=False)
+    from_rows = score_task(task, task.folds(), rows, protocol, torch.device("cpu"))
+    # the same rows as crops: drawn alike, so learnt alike, whatever windows the training score is of
+    first = {name: block[:1] for name, block in rows.rows_of.items() if int(name) >= 90 or int(name) % 9 == 0}
+    as_crops = replace(rows, rows_of=first | {str(k): rows.rows_of[str(k)] for k in range(120, 180)})
+    as_crops = replace(as_crops, crops=EmbeddedCrops({str(k): rows.rows_of[str(k)] for k in range(90)}))
+    from_crops = score_task(task, task.folds(), as_crops, protocol, torch.device("cpu"))
+    for one, other in zip(from_rows.probes[0], from_crops.probes[0], strict=True):
+        assert torch.equal(one.weight, other.weight)
+    for one, other in zip(from_rows.predictions.scores, from_crops.predictions.scores, strict=True):
+        np.testing.assert_array_equal(one, other)
+    facts = from_crops.values["probe"]
+    crops = next(iter(facts["slots"].values()))["crops"] if kind == "slots" else facts["crops"]
+    assert crops == {"from": sum(len(rows.rows_of[str(k)]) for k in range(90)), "embedded": "once"}
 
 
 def test_slots_are_right_only_together(untrained):
@@ -292,3 +319,64 @@ def test_quick_trains_on_plain_rows_and_tunes_on_nothing_that_is_scored(crossed)
     assert protocol.mixed_passes(task) == 0
     assert "nested_choice" not in outcome.values["metrics"]
     assert all(fold["chosen_on"] == "groups" for fold in outcome.values["probe"]["folds"])
+
+
+def on_disk(vectors, folder):
+    """The same rows as one memory map."""
+    table = np.concatenate(list(vectors.rows_of.values()))
+    table.tofile(folder / "rows.bin")
+    mapped = np.memmap(folder / "rows.bin", dtype=table.dtype, mode="r", shape=table.shape)
+    ends = np.cumsum([len(rows) for rows in vectors.rows_of.values()])
+    index = np.arange(len(table))
+    return replace(
+        vectors,
+        rows_of={
+            name: MappedRows((mapped,), index[end - len(rows) : end])
+            for (name, rows), end in zip(vectors.rows_of.items(), ends, strict=True)
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("single", "linear"), ("multi", "linear"), ("slots", "linear"), ("multi", "mlp"), ("single", "logistic")],
+)
+@pytest.mark.parametrize("fits", [True, False])
+def test_vectors_that_stay_on_disk_give_the_heads_and_scores_of_vectors_in_memory(
+    kind, head, fits, tmp_path, monkeypatch
+):
+    task, vectors = learnable(kind)
+    protocol = Protocol(head=head)
+    device = torch.device("cpu")
+    expected = score_task(task, task.folds(), vectors, protocol, device)
+    if not fits:
+        monkeypatch.setattr(clip_scoring, "_most_in_memory", lambda device: 0)
+        monkeypatch.setattr(clip_scoring, "_ROWS_AT_ONCE", 7)
+        monkeypatch.setattr(holdout, "_ROWS_AT_ONCE", 7)
+    found = score_task(task, task.folds(), on_disk(vectors, tmp_path), protocol, device)
+    for one, other in zip(expected.probes[0], found.probes[0], strict=True):
+        for name, tensor in one.tensors().items():
+            torch.testing.assert_close(other.tensors()[name], tensor, rtol=0, atol=0)
+    for one, other in zip(expected.predictions.scores, found.predictions.scores, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)  # the size of a block is that of a product
+    assert found.values["probe"] == expected.values["probe"]
+    assert found.values["train_score"] == expected.values["train_score"]
+
+
+def test_of_very_many_training_clips_on_disk_some_are_scored_with_all_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_scoring, "ENOUGH_CLIPS", 30)
+    task, vectors = learnable("single")
+    clips = task.folds()[0].train
+    X, counts = on_disk(vectors, tmp_path).matrix(clips, "train")
+    some, rows, some_counts = clip_scoring.enough(clips, DiskRows(X, torch.device("cpu")), counts)
+    assert some == clips[::3]
+    assert some_counts.tolist() == [len(vectors.rows_of[clip.id]) for clip in some]
+    np.testing.assert_array_equal(rows.read(), np.concatenate([vectors.rows_of[clip.id] for clip in some]))
+
+
+def test_a_probe_that_needs_all_vectors_at_once_says_how_much_memory_they_would_take(tmp_path, monkeypatch):
+    task, vectors = learnable("single")
+    monkeypatch.setattr(clip_scoring, "_most_in_memory", lambda device: 0)
+    monkeypatch.setattr(clip_scoring, "memory_bytes", lambda: 1000)
+    with pytest.raises(ValueError, match=r"LogisticProbe needs all \d+ vectors in memory .* linear or mlp"):
+        score_task(task, task.folds(), on_disk(vectors, tmp_path), Protocol(name="quick"), torch.device("cpu"))

@@ -1,13 +1,15 @@
 """Audio files become mono float32 waves at a wanted rate; windows over them.
 
 Formats: what libsndfile reads (wav, flac, ogg, opus, mp3, aiff, ...), at any rate and channel count. Resampling is soxr
-HQ, always after the down-mix: it is linear, so the order changes nothing but the cost.
+HQ, always after the down-mix: it is linear, so the order changes nothing but the cost. A path may go on below an
+uncompressed tar archive (`shard.tar/name.flac`).
 Shapes: N samples.
 """
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -18,6 +20,9 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
+
+from leveret.machine import memory_bytes
+from leveret.tars import Member, TarError, files_in, is_tar, member_of
 
 AUDIO_VERSION = 1
 """Bumped by hand whenever the same file gives other samples; part of every cache key."""
@@ -68,8 +73,8 @@ def read_info(path: Path) -> AudioInfo:
     Raises:
         AudioError: The file is missing, is not audio that libsndfile reads, is cut short, or holds no samples.
     """
-    with _open(path) as file:
-        return _info(file, path)
+    with _open(path) as (_, info):
+        return info
 
 
 def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
@@ -82,8 +87,7 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
     Raises:
         AudioError: Unreadable, truncated, empty, out of the file's range, or not finite.
     """
-    with _open(path) as file:
-        info = _info(file, path)
+    with _open(path) as (file, info):
         begin, stop = span_frames(info, start, end, path)
         rate = info.sample_rate
         _require_memory(stop - begin, rate, path)
@@ -181,7 +185,9 @@ def span_frames(info: AudioInfo, start: float, end: float | None, path: Path) ->
 
 
 def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
-    """Files named outright, audio files below folders, and what glob patterns match of both, each once and sorted.
+    """Files named outright, audio files below folders and in tar archives, and what glob patterns match of all.
+
+    Each once; sorted, but for archives, whose files come in the order in which they lie.
 
     Raises:
         AudioError: A name that is nothing of these, or nothing found at all.
@@ -190,8 +196,9 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
     for name in inputs:
         # not Path.expanduser, which fails on a file that is called ~x.wav
         path = Path(os.path.expanduser(name))
-        named = [path] if path.exists() else sorted(Path(match) for match in glob(str(path), recursive=True))
-        matches = [match for one in named for match in (_audio_below(one) if one.is_dir() else [one])]
+        outright = path.exists() or _member(path) is not None
+        named = [path] if outright else sorted(Path(match) for match in glob(str(path), recursive=True))
+        matches = [match for one in named for match in _audio_at(one)]
         if not matches:
             raise AudioError(
                 f"no audio at {_shown(path)}: expected a file, a folder with audio files, or a glob pattern"
@@ -201,6 +208,17 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise AudioError("no audio files were given; name files, folders or glob patterns")
     return list(found.values())
+
+
+def _audio_at(path: Path) -> list[Path]:
+    if path.is_dir():
+        return _audio_below(path)
+    if not is_tar(path):
+        return [path]
+    try:
+        return files_in(path, SUFFIXES)
+    except OSError as error:
+        raise AudioError(f"{_shown(path)} cannot be read: {error}") from error
 
 
 def _audio_below(folder: Path) -> list[Path]:
@@ -245,18 +263,38 @@ def window_starts(seconds: float, window: float, hop: float | None = None, num_w
     return starts
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Any, AudioInfo]]:
+    """The open file with what its header says."""
     opener: Callable[..., Any] = soundfile.SoundFile
-    _require_file(path)
+    member = _member(path)
+    if member is None:
+        _require_file(path)
+    with ExitStack() as held:
+        try:
+            str(path).encode()  # such a name can be opened in an archive, but stands in no result
+            source = str(path) if member is None else held.enter_context(member.open())
+            size = path.stat().st_size if member is None else member.size
+            file = held.enter_context(opener(source))
+        except UnicodeEncodeError as error:
+            raise AudioError(f"{_shown(path)} has a name that is not UTF-8; rename it") from error
+        except TarError as error:
+            raise AudioError(f"{_shown(path)} cannot be read: {error}") from error
+        # TypeError: soundfile wants to be told the format of a file that is called .raw
+        except (soundfile.LibsndfileError, OSError, TypeError) as error:
+            why = f"is not audio that libsndfile reads ({error}); convert it to wav, flac, ogg, opus or mp3"
+            raise AudioError(f"{_shown(path)} {why}") from error
+        yield file, _info(file, path, size)
+
+
+def _member(path: Path) -> Member | None:
     try:
-        return opener(str(path))
-    except UnicodeEncodeError as error:
-        raise AudioError(f"{_shown(path)} has a name that is not UTF-8; rename it") from error
-    # TypeError: soundfile wants to be told the format of a file that is called .raw
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        raise AudioError(
-            f"{_shown(path)} is not audio that libsndfile reads ({error}); convert it to wav, flac, ogg, opus or mp3"
-        ) from error
+        member = member_of(path)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise AudioError(f"{_shown(path)} cannot be read: {error}") from error
+    if member is not None and member.size == 0:
+        raise AudioError(f"{_shown(path)} is empty (0 bytes)")
+    return member
 
 
 def _require_file(path: Path) -> None:
@@ -275,11 +313,11 @@ def _require_file(path: Path) -> None:
         raise AudioError(f"{_shown(path)} is empty (0 bytes)")
 
 
-def _info(file: Any, path: Path) -> AudioInfo:
+def _info(file: Any, path: Path, num_bytes: int) -> AudioInfo:
     """What an open file's header says, where that can be true."""
     if file.frames <= 0:
         raise AudioError(f"{_shown(path)} is empty: its header says {file.frames} frames")
-    if file.frames > _MOST_FRAMES_PER_BYTE * path.stat().st_size:
+    if file.frames > _MOST_FRAMES_PER_BYTE * num_bytes:
         raise AudioError(
             f"{_shown(path)} does not say how long it is, or says more than its bytes can hold; decode and encode it "
             "again (a flac that was written to a pipe is like this)"
@@ -305,7 +343,7 @@ def _require_memory(num_frames: int, rate: int, path: Path) -> None:
     needed = 4 * num_frames
     if needed < _ALWAYS_FITS:
         return
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = memory_bytes()
     if needed > there / 2:
         raise AudioError(
             f"{_shown(path)} is {num_frames / rate / 3600:.1f} h long by its header and would take "

@@ -32,14 +32,20 @@ class Pairing(NamedTuple):
     place: NDArray[np.float64]
 
 
-def pairing(num_clips: int, num_passes: int, seed: int) -> Pairing:
-    """Partners, shares and places of every pass; a longer pairing begins with the shorter one of the same seed."""
+def pairing(num_clips: int, num_passes: int, seed: int, first_pass: int = 0) -> Pairing:
+    """Partners, shares and places of every pass; a longer pairing begins with the shorter one of the same seed.
+
+    Args:
+        first_pass: Number of the first of them: each pass is drawn by (seed, its number) alone.
+    """
     partners = np.zeros((num_passes, num_clips), dtype=np.int64)
     shares = np.zeros((num_passes, num_clips), dtype=np.float32)
     places = np.zeros((num_passes, num_clips, 2))
     for number in range(num_passes):
         # raw PCG64 bits are the same on every platform and in every numpy; its distributions are not promised to be
-        raw = np.random.PCG64(np.random.SeedSequence((seed, number))).random_raw((_UNIFORMS + 3) * num_clips)
+        raw = np.random.PCG64(np.random.SeedSequence((seed, first_pass + number))).random_raw(
+            (_UNIFORMS + 3) * num_clips
+        )
         uniform = ((raw >> 11) * 2.0**-53).reshape(_UNIFORMS + 3, num_clips)
         circle = np.argsort(uniform[0], kind="stable")
         partners[number, circle] = np.roll(circle, -1)

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+import leveret.distributed as distributed
 from leveret.audio import AudioError, fit, read_info, read_span, resample, span_frames, window_starts
 from leveret.augment import pairing
 from leveret.clips import Clip
@@ -52,6 +53,11 @@ class CropRule:
     hop: float | None = None
     num_windows: int = 0
     mixed_passes: int = 0
+
+    @property
+    def every_start(self) -> bool:
+        """Whether a clip has a window at each place where a random crop of it may begin."""
+        return self.hop == GRID_SECONDS
 
 
 @dataclass(frozen=True)
@@ -105,34 +111,54 @@ class RowPlan:
 def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None) -> RowPlan:
     """Read the headers and lay out the windows; a clip whose header is no good goes to `bad`."""
     good, lengths, bad = [], [], {}
-    with ThreadPoolExecutor(threads) as pool:
-        blocks = (clips[first : first + _CLIPS_AT_ONCE] for first in range(0, len(clips), _CLIPS_AT_ONCE))
-        read = (length for block in blocks for length in pool.map(_clip_seconds, block))
-        for number, (clip, length) in enumerate(zip(clips, read, strict=True), 1):
-            if isinstance(length, str):
-                bad[clip.id] = length
-            else:
-                good.append(clip)
-                lengths.append(length)
-            if progress and (number % 256 == 0 or number == len(clips)):
-                progress(number / len(clips))
+    for clip, length in zip(clips, _all_seconds(clips, threads, progress), strict=True):
+        if isinstance(length, str):
+            bad[clip.id] = length
+        else:
+            good.append(clip)
+            lengths.append(length)
     if crop.mixed_passes:
         return _mixed_plan(good, np.array(lengths), bad, crop)
-    rows = []
-    for index, length in enumerate(lengths):
-        seconds = length if crop.whole_clip and length < crop.seconds else crop.seconds
-        rows += [(index, start, seconds) for start in window_starts(length, seconds, crop.hop, crop.num_windows)]
-    clip_of = np.array([row[0] for row in rows], dtype=np.int64)
-    starts, widths = (np.array([row[k] for row in rows], dtype=np.float64) for k in (1, 2))
-    order = np.argsort(widths, kind="stable")
-    return RowPlan(good, clip_of[order], starts[order], widths[order], np.array(lengths), bad)
+    width_of = window_seconds(np.array(lengths), crop)
+    starts = [
+        np.array(window_starts(length, width, crop.hop, crop.num_windows))
+        for length, width in zip(lengths, width_of.tolist(), strict=True)
+    ]
+    clip_of = np.repeat(np.arange(len(good)), np.array([len(one) for one in starts], dtype=np.int64))
+    order = np.argsort(width_of[clip_of], kind="stable")
+    start = np.concatenate([np.empty(0), *starts])
+    return RowPlan(good, clip_of[order], start[order], width_of[clip_of[order]], np.array(lengths), bad)
+
+
+def window_seconds(lengths: NDArray[np.float64], crop: CropRule) -> NDArray[np.float64]:
+    """Seconds of the windows of clips that are so long."""
+    return np.minimum(lengths, crop.seconds) if crop.whole_clip else np.full(len(lengths), crop.seconds)
+
+
+def num_crop_starts(lengths: NDArray[np.float64], seconds: float) -> NDArray[np.int64]:
+    """At how many places of the 10 ms grid a random crop of a clip may begin: as many as `window_starts` gives."""
+    spare = np.maximum(0.0, lengths - seconds) + 1e-5
+    return np.floor_divide(spare, GRID_SECONDS).astype(np.int64) + 1
+
+
+def _all_seconds(clips: Sequence[Clip], threads: int, progress: Progress | None) -> list[float | str]:
+    """Seconds of every clip, or why its header is no good; the ranks share the headers out."""
+    mine = clips[distributed.even_share(len(clips))]
+    found: list[float | str] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(mine), _CLIPS_AT_ONCE):
+            for length in pool.map(_clip_seconds, mine[first : first + _CLIPS_AT_ONCE]):
+                found.append(length)
+                if progress and (len(found) % 256 == 0 or len(found) == len(mine)):
+                    progress(len(found) / len(mine))
+    return [length for part in distributed.gather(found) for length in part]
 
 
 def _mixed_plan(clips: Sequence[Clip], lengths: NDArray[np.float64], bad: Mapping[str, str], crop: CropRule) -> RowPlan:
     """Random crops on the 10 ms grid, all of one length, the passes of one clip side by side."""
     pairs = pairing(len(clips), crop.mixed_passes, MIXING_SEED)
     own = np.tile(np.arange(len(clips)), (crop.mixed_passes, 1))
-    num_starts = np.floor(np.maximum(0.0, lengths - crop.seconds) / GRID_SECONDS + 1e-6) + 1
+    num_starts = num_crop_starts(lengths, crop.seconds)
 
     def starts(clip: NDArray[np.int64], place: NDArray[np.float64]) -> NDArray[np.float64]:
         chosen: NDArray[np.float64] = np.floor(place * num_starts[clip]) * GRID_SECONDS

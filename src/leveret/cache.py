@@ -5,6 +5,9 @@ An identity (a JSON object) names everything the rows depend on; its digest is t
 `journal.jsonl`: a line for each finished piece with its rows, their sha256 and the rows that are bad, and a
 checksum of the line itself. A piece counts only once its line is written and both digests fit, so a process killed at
 any moment loses one piece at most and a flipped byte is found, named and computed again.
+
+Where several processes fill one store, each keeps a journal of its own, `journal-RANK.jsonl`; whoever opens the store
+next, or ends the work, folds them into the one (`gathering.py`).
 """
 
 import json
@@ -22,10 +25,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from leveret.journal import append, is_damaged, json_or_none, mend, pieces, replace_file
+from leveret.journal import JOURNAL, all_pieces, append, fold, is_damaged, journals, json_or_none, replace_file
 
 STORE_VERSION = 2
-JOURNAL = "journal.jsonl"
 
 
 class CacheError(OSError):
@@ -49,6 +51,7 @@ class Store:
         silent: Rows whose audio is digital silence.
         damaged: Pieces that were recorded but whose bytes differ; they are not `done`.
         spoilt: Names of the files beside the rows that were damaged, or another behaviour's, and are written anew.
+        journal: Name of the journal that this process writes.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class Store:
     silent: set[int]
     damaged: list[tuple[int, int]]
     spoilt: list[str] = field(default_factory=list)
+    journal: str = JOURNAL
 
     @classmethod
     @contextmanager
@@ -88,6 +92,7 @@ class Store:
             try:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_lock(folder))
+                _wait_for_guests(folder)
                 folder.mkdir(exist_ok=True)
                 dropped = _drop_if_behaviour_changed(folder, fingerprint)
                 store = cls._open(folder, identity, num_rows, width, dtype)
@@ -122,12 +127,13 @@ class Store:
     @classmethod
     def _open(cls, folder: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> Self:
         num_bytes = num_rows * width * np.dtype(dtype).itemsize
-        data, journal, about = folder / "rows.bin", folder / JOURNAL, folder / "identity.json"
+        data, about = folder / "rows.bin", folder / "identity.json"
         if not data.exists() or data.stat().st_size != num_bytes:
-            journal.unlink(missing_ok=True)
+            for path in journals(folder):
+                path.unlink()
             _allocate(data, num_bytes)
-        spoilt = [journal.name] if is_damaged(journal) else []
-        mend(journal)
+        spoilt = [path.name for path in journals(folder) if is_damaged(path)]
+        fold(folder)
         # written each time, so that its date says when the store was last used, for `leveret cache gc`
         described = {"identity": identity, "rows": num_rows, "width": width, "dtype": dtype}
         content = (json.dumps(described, indent=1) + "\n").encode()
@@ -146,17 +152,23 @@ class Store:
     def _verified(cls, folder: Path, rows: NDArray[Any]) -> Self:
         """The store of rows of which every piece that the journal records was compared with its digest."""
         store = cls(folder, rows, np.zeros(len(rows), dtype=bool), {}, set(), [])
-        for piece in pieces(folder / JOURNAL):
-            first, stop = piece["rows"]
-            if _digest(rows[first:stop]) == piece["sha256"]:
-                store.done[first:stop] = True
-                store.bad.update({int(row): reason for row, reason in piece["bad"].items()})
-                store.silent.update(piece["silent"])
-            else:
-                store.damaged.append((first, stop))
-        # a damaged piece that was written anew later is whole
-        store.damaged = [(first, stop) for first, stop in store.damaged if not store.done[first:stop].all()]
+        store.take_up()
         return store
+
+    def take_up(self) -> None:
+        """Count what the journals record beyond `done`, where the rows fit their digest."""
+        for piece in all_pieces(self.folder):
+            first, stop = piece["rows"]
+            if self.done[first:stop].all():
+                continue
+            if _digest(self.rows[first:stop]) == piece["sha256"]:
+                self.done[first:stop] = True
+                self.bad.update({int(row): reason for row, reason in piece["bad"].items()})
+                self.silent.update(piece["silent"])
+            else:
+                self.damaged.append((first, stop))
+        # a damaged piece that was written anew later is whole
+        self.damaged = [(first, stop) for first, stop in self.damaged if not self.done[first:stop].all()]
 
     def write(self, first: int, vectors: NDArray[Any], bad: Mapping[int, str], silent: Sequence[int] = ()) -> None:
         """Record a piece: bytes first, then the line that makes them count.
@@ -174,7 +186,7 @@ class Store:
             "bad": {str(row): reason for row, reason in bad.items()},
             "silent": list(silent),
         }
-        append(self.folder / JOURNAL, line)
+        append(self.folder / self.journal, line)
         self.done[first:stop] = True
         self.bad.update(bad)
         self.silent.update(silent)
@@ -183,7 +195,7 @@ class Store:
 def rows_recorded(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> int:
     """How many rows of an identity the journal records; nothing is opened, locked or verified."""
     done = np.zeros(num_rows, dtype=bool)
-    for piece in pieces(_folder(root, identity, num_rows, width, dtype) / JOURNAL):
+    for piece in all_pieces(_folder(root, identity, num_rows, width, dtype)):
         done[slice(*piece["rows"])] = True
     return int(done.sum())
 
@@ -214,7 +226,7 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
     for path in sorted(root.glob("??/*/identity.json")):
         folder = path.parent
         described = _described(path)
-        names = [JOURNAL] if is_damaged(folder / JOURNAL) else []
+        names = [journal.name for journal in journals(folder) if is_damaged(journal)]
         if described is None:
             data = folder / "rows.bin"
             held = data.stat().st_size if data.exists() else 0
@@ -227,7 +239,7 @@ def stores(root: Path, verify: bool = False) -> Iterator[StoredRows]:
         num_bytes = num_rows * width * np.dtype(dtype).itemsize
         held = data.stat().st_size if data.exists() else 0
         rows = np.memmap(data, dtype=dtype, mode="r", shape=(num_rows, width)) if held == num_bytes > 0 else None
-        for piece in pieces(folder / JOURNAL):
+        for piece in all_pieces(folder):
             span = slice(*piece["rows"])
             whole = held == num_bytes and (not verify or rows is None or _digest(rows[span]) == piece["sha256"])
             done[span] |= whole
@@ -262,6 +274,18 @@ def _lock(folder: Path) -> FileLock:
     return FileLock(folder.with_suffix(".lock"), is_singleton=True)
 
 
+def guest_lock(folder: Path, rank: int) -> FileLock:
+    """What a process holds that writes to a store whose lock another one holds."""
+    return FileLock(folder.with_suffix(f".{rank}.lock"), is_singleton=True)
+
+
+def _wait_for_guests(folder: Path) -> None:
+    """Those whose host was killed end soon after it; until then they write."""
+    for path in folder.parent.glob(f"{folder.name}.*.lock"):
+        with FileLock(path, is_singleton=True):
+            path.unlink(missing_ok=True)
+
+
 def _folder(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, dtype: str) -> Path:
     # the identity stays apart: it has a "dtype" too, that of the network
     key = digest_of({"identity": identity, "store": STORE_VERSION, "shape": [num_rows, width], "dtype": dtype})
@@ -270,11 +294,14 @@ def _folder(root: Path, identity: Mapping[str, Any], num_rows: int, width: int, 
 
 def _drop_if_behaviour_changed(folder: Path, fingerprint: NDArray[np.float32]) -> list[str]:
     """The fingerprint's file name if rows were dropped for it."""
-    path, journal = folder / "fingerprint.npy", folder / JOURNAL
+    path = folder / "fingerprint.npy"
     if _same_behaviour(path, fingerprint):
         return []
-    dropped = [path.name] if journal.exists() else []
-    journal.unlink(missing_ok=True)
+    dropped = []
+    for journal in journals(folder):
+        journal.unlink()
+        dropped = [path.name]
+    (folder / "rows.bin").unlink(missing_ok=True)  # who still reads the old rows keeps them
     written = BytesIO()
     np.save(written, fingerprint)
     replace_file(path, written.getvalue())

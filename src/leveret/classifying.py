@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from leveret.batches import BadFilePolicy
 from leveret.checkpoint import CheckpointError
+from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder
 from leveret.embedding import crop_rule, embed_files
 from leveret.loading import CHECKPOINT_SUFFIX, LoadedEncoder, load_encoder
@@ -24,7 +25,6 @@ from leveret.probe_files import ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.registry import entries
 from leveret.runner import BEHAVIOUR_VERSIONS, Compute, runners_of
-from leveret.scoring import clip_scores
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def classify(
         seconds = np.array([lengths[clip.id] for clip in rows.clips])
     else:
         index, counts, start, seconds = rows.clip, np.ones(len(rows.X), np.int64), rows.start, rows.seconds
-    X = torch.from_numpy(rows.X)
+    X = torch.from_numpy(rows.vectors())
     scores = [clip_scores(one, X, counts, trained.kind, trained.average)[0] for one in trained.readouts]
     return Classified(
         file=[rows.clips[k].id for k in index.tolist()],

@@ -10,6 +10,7 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import Any
 
+from leveret.distributed import RankLostError, launched, leave
 from leveret.text import printable
 
 COMMANDS = {
@@ -24,6 +25,9 @@ COMMANDS = {
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
+
+TOGETHER = ("evaluate", "embed")
+"""Commands that several processes started by torchrun share out."""
 
 USAGE = """\
 leveret: measures, trains and serves universal audio representations
@@ -58,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run(words[0], words[1:])
+    except RankLostError as error:
+        # the rank that ended told why, and torchrun which one it was
+        if int(os.environ.get("RANK", "0")) == 0:
+            sys.stderr.write("leveret: error: " + printable(error) + "\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nleveret: stopped; what was embedded is kept, and the same command goes on from there\n")
         return 130
@@ -112,4 +121,10 @@ def parsed(name: str, words: Sequence[str]) -> Any:
 
 
 def _run(name: str, words: Sequence[str]) -> int:
-    return int(parsed(name, words).run())
+    if launched() and name not in TOGETHER:
+        raise ValueError(f"`leveret {name}` is the work of one process; start it without torchrun")
+    command = parsed(name, words)
+    try:
+        return int(command.run())
+    finally:
+        leave()

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import leveret.distributed as distributed
 from leveret.home import home
+from leveret.tars import member_of
 
 _BYTES = torch.uint8
 _FILES_AT_ONCE = 4096
@@ -24,14 +26,20 @@ _FILES_AT_ONCE = 4096
 def content_digests(paths: Sequence[Path], threads: int) -> list[str]:
     """Sha256 of each file's bytes; an unreadable file has the empty string.
 
-    Where leveret's home cannot be written, what it remembers is used and nothing is added.
+    Where leveret's home cannot be written, what it remembers is used and nothing is added. Under torchrun the ranks
+    share out the files that are not known; rank 0 alone looks into the database, which is not made for network file
+    systems.
 
     Raises:
         OSError: The database is damaged, or its disk full.
     """
+    if not distributed.is_first():
+        _fresh([""] * len(paths), paths, {}, threads)
+        return distributed.from_first([])
     database = home() / "digests.sqlite"
     keys = [_key(path) for path in paths]
     known: dict[str, str] = {}
+    fresh: dict[str, str] | None = None
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         # closing() closes, the connection's own `with` commits
@@ -47,19 +55,22 @@ def content_digests(paths: Sequence[Path], threads: int) -> list[str]:
                 f"{database}, which remembers digests of files, cannot be used ({error}); remove it, or set "
                 "LEVERET_HOME to a folder that can be written"
             ) from error
-        known |= _fresh(keys, paths, known, threads)
-    return [known.get(key, "") for key in keys]
+        if fresh is None:
+            known |= _fresh(keys, paths, known, threads)
+    return distributed.from_first([known.get(key, "") for key in keys])
 
 
 def _fresh(keys: Sequence[str], paths: Sequence[Path], known: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Digests of the readable files that are not known yet, by key."""
-    missing = {key: path for key, path in zip(keys, paths, strict=True) if key and key not in known}
+    """Digests of the readable files that rank 0 does not know yet, by key."""
+    missing = {key: k for k, key in enumerate(keys) if key and key not in known}
+    wanted = distributed.from_first(list(missing.values()))
+    mine = [paths[k] for k in wanted[distributed.even_share(len(wanted))]]
     with ThreadPoolExecutor(threads) as pool:
-        paths = list(missing.values())
         # in blocks, since a thread pool remembers a kilobyte for each call that it was given
-        blocks = (paths[first : first + _FILES_AT_ONCE] for first in range(0, len(paths), _FILES_AT_ONCE))
-        digests = (digest for block in blocks for digest in pool.map(_digest_or_nothing, block))
-        return {key: digest for key, digest in zip(missing, digests, strict=True) if digest}
+        blocks = (mine[first : first + _FILES_AT_ONCE] for first in range(0, len(mine), _FILES_AT_ONCE))
+        found = distributed.gather([digest for block in blocks for digest in pool.map(_digest_or_nothing, block)])
+    digests = (digest for part in found for digest in part)
+    return {key: digest for key, digest in zip(missing, digests, strict=False) if digest}
 
 
 def _says_read_only(error: Exception) -> bool:
@@ -70,8 +81,9 @@ def _says_read_only(error: Exception) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Sha256 of a file's bytes, in hexadecimal; the file may lie in a tar archive."""
+    member = member_of(path)
+    with path.open("rb") if member is None else member.open() as file:
         return file_digest(file, "sha256").hexdigest()
 
 
@@ -109,7 +121,8 @@ def _known(connection: sqlite3.Connection, keys: Sequence[str]) -> Iterable[tupl
 
 def _key(path: Path) -> str:
     try:
-        stat = path.stat()
+        member = member_of(path)
+        stat = (path if member is None else member.archive).stat()
     except OSError:
         return ""
     return f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"

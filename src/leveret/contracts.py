@@ -7,14 +7,14 @@ Shapes: B batch, N samples, T frames, F mel bins, D embedding, R rows, M clips, 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from leveret.clips import Clip, Fold
+from leveret.clips import Fold
+from leveret.disk_rows import DiskRows
 
 Kind = Literal["single", "multi", "slots"]
 Progress = Callable[[float], None]
@@ -137,104 +137,25 @@ class Task(ABC):
         """Train, valid and test clips; more than one fold is cross-validation, scored as the mean of the folds."""
 
 
-class DatasetError(ValueError):
-    """A dataset that is not there, or not as it was published; the message says which file, and where to get it."""
+@runtime_checkable
+class Crops(Protocol):
+    """Random crops of clips, embedded once or as they are drawn; a crop is a row, numbered clip after clip."""
 
+    @property
+    def held(self) -> Tensor:
+        """The rows that are held (R, D): all or none of them."""
 
-class MissingDatasetError(DatasetError):
-    """Nobody says where a dataset lies, or nothing is there."""
+    @property
+    def count(self) -> Tensor:
+        """Rows of each clip (m,), on the CPU."""
 
+    def drawn(
+        self, clips: Int[Tensor, "n S B"], rows: Int[Tensor, "n S B"], seeds: Sequence[int], first_step: int
+    ) -> tuple[Tensor, Int[Tensor, "n S B"], Int[Tensor, "n S B"]]:
+        """Vectors of the n steps from `first_step` on, and each example's clip and place among the vectors.
 
-@dataclass(frozen=True)
-class DataFolder:
-    """Where one dataset lies, and which of its variants is meant.
-
-    Attributes:
-        root: Its folder.
-        labels: A metadata file in place of the one that the published tree holds, for audio that lies otherwise, or the
-            user's own list of splits for the variant "user".
-        variant: One of the dataset's `variants`; empty is the first.
-        only: Of the dataset's tasks those that are wanted, where the others' archives need not be there; empty is all.
-    """
-
-    root: Path
-    labels: Path | None = None
-    variant: str = ""
-    only: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One file that a dataset is downloaded as.
-
-    Attributes:
-        name: Of the file as it is stored.
-        urls: Where it is to be had, the original first, mirrors after it.
-        num_bytes: Its size; None is not published.
-        checksum: "sha256:..." or "md5:..."; empty where none is published, or where the archive changes: then its
-            content is checked once it is unpacked.
-        into: Folder below the dataset's own that it is unpacked into, or put into where it is no archive.
-        part_of: Name of the archive that this is a piece of; pieces are joined in their order.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    num_bytes: int | None = None
-    checksum: str = ""
-    into: str = ""
-    part_of: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """Published audio: what it is and how to get it.
-
-    Attributes:
-        name: Its folder below a data root, and its name on the command line.
-        title: As its authors call it.
-        source: Where to get it, in words: address, size, licence.
-        licence: Short, such as "CC BY 4.0".
-        hours: Of audio, about; None is unknown.
-        num_bytes: Of what is downloaded, about; None is unknown.
-        archives: What `leveret data get` fetches; empty where a person must ask for access.
-        how: What a person does by hand, where something is to be done: a form to fill in, an archive to join.
-    """
-
-    name: str
-    title: str
-    source: str
-    licence: str = ""
-    hours: float | None = None
-    num_bytes: int | None = None
-    archives: tuple[Archive, ...] = ()
-    how: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset(Published):
-    """Published audio with labels, an entry of the tasks room.
-
-    Attributes:
-        tasks: Names of its tasks.
-        make: The tasks over a folder. A clip whose audio is not there is made all the same, with the path where it is
-            expected: what is missing is then counted and named like every other file that cannot be read.
-        variants: Splits, or versions, that one may choose; the first is the default.
-    """
-
-    tasks: tuple[str, ...]
-    make: Callable[[DataFolder], list[Task]]
-    variants: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus(Published):
-    """Published audio to pretrain on, an entry of the tasks room (its dict is CORPORA).
-
-    Attributes:
-        clips: Its clips over a folder; labels only where there are any.
-    """
-
-    clips: Callable[[DataFolder], Sequence[Clip]]
+        What was drawn is a clip and a row, counted over all clips, for each example of S seeds.
+        """
 
 
 @dataclass(frozen=True)
@@ -242,23 +163,33 @@ class Table:
     """Rows to train a probe on, or to score: a vector each, and the clip that it is a window of.
 
     Attributes:
-        X: The vectors, float32 or float16.
+        X: The vectors, float32 or float16; on disk for probes that can take them from there (`from_disk`).
         rows: Index of each row's clip, ascending; every clip has a row.
         targets: Class index of each clip, or 0/1 for each clip and class.
         groups: Index of each clip's group; a held-out part never shares a group with the rest.
         num_classes: K.
+        crops: What a probe that draws at each step is trained on in place of these rows; None trains on the rows.
+        crop_targets: Targets of the clips of `crops`.
     """
 
-    X: Float[Tensor, "R D"]
+    X: Float[Tensor, "R D"] | DiskRows
     rows: Int[Tensor, "R"]
     targets: Int[Tensor, "M"] | Float[Tensor, "M K"]
     groups: Int[Tensor, "M"]
     num_classes: int
+    crops: Crops | None = None
+    crop_targets: Int[Tensor, "m"] | Float[Tensor, "m K"] | None = None
 
     @property
     def multilabel(self) -> bool:
         """True where a clip has any number of labels."""
         return self.targets.ndim == 2
+
+    @property
+    def vectors(self) -> Float[Tensor, "R D"]:
+        """X, for probes that need all of it."""
+        assert isinstance(self.X, Tensor), "only a probe that says from_disk gets rows on disk"
+        return self.X
 
     @property
     def num_clips(self) -> int:
@@ -309,6 +240,9 @@ class FittedProbe(Protocol):
 
 class Probe(Protocol):
     """A trainable read-out: a frozen dataclass of its settings with one method.
+
+    One that reads its training vectors row by row says `from_disk = True`, and is given those on disk that memory does
+    not hold.
 
     Attributes:
         logits: Whether the softmax of its scores (the sigmoid, where clips have any number of labels) are

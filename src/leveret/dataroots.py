@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from leveret.contracts import DataFolder, Dataset, DatasetError, MissingDatasetError, Published
+from leveret.published_audio import DataFolder, Dataset, DatasetError, MissingDatasetError, Published
 from leveret.registry import unknown_name
 
 VARIABLE = "LEVERET_DATA"

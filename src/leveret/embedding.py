@@ -15,17 +15,21 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS, find_audio
 from leveret.batches import BadFilePolicy, Batch, CropRule, RowPlan, plan_rows, read_batches
 from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
 from leveret.contracts import Encoder, Progress
+from leveret.gathering import gather_rows, opened
 from leveret.home import cache_root
 from leveret.loading import load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
+from leveret.mapped import MappedRows
 from leveret.progress import Reporter
 from leveret.runner import Compute, Runner, runners_of, vectors_of_batch
+from leveret.tars import left_out, reading_order
 from leveret.vectors import VectorFile
 
 HALF_PRECISION_ABOVE = 10e9  # bytes of float32 rows; above it rows are stored as float16
@@ -37,23 +41,29 @@ class Rows:
 
     Attributes:
         clips: The clips that have vectors.
-        X: float32 or float16 (R, D).
+        X: float32 or float16 (R, D), in memory or on disk.
         clip: Index into `clips` of each row, ascending.
         start: Seconds into the clip of each row.
         seconds: Length of each row.
         bad: Clip id -> why it has no vector.
         silent: Ids of the clips that are digital silence.
         mixed: Whether the rows are crops mixed with other clips.
+        every_start: Whether they are all the crops of a clip that may be drawn.
     """
 
     clips: Sequence[Clip]
-    X: NDArray[Any]
+    X: NDArray[Any] | MappedRows
     clip: NDArray[np.int64]
     start: NDArray[np.float64]
     seconds: NDArray[np.float64]
     bad: Mapping[str, str]
     silent: Sequence[str]
     mixed: bool = False
+    every_start: bool = False
+
+    def vectors(self) -> NDArray[Any]:
+        """X in memory."""
+        return self.X.read() if isinstance(self.X, MappedRows) else self.X
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,17 @@ class Job:
     def make(
         cls, label: str, clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None
     ) -> Self:
-        """Read headers and contents; a file whose header is no good stands in `plan.bad`."""
+        """Read headers and contents; a file whose header is no good stands in `plan.bad`.
+
+        Clips in tar archives are put in the order in which they lie, but where clips are mixed: that draws by place.
+        """
+        if not crop.mixed_passes:
+            with distributed.in_turn():  # the first to pass over an archive keeps its index for the others
+                clips = [clips[k] for k in reading_order([clip.path for clip in clips])]
+        names = sha256(
+            "".join(f"{clip.id}\0{clip.start} {clip.end}\n" for clip in clips).encode(errors="surrogateescape")
+        )
+        distributed.require_same(f"the clips of {label!r}", names.hexdigest())
         plan = plan_rows(clips, crop, threads, progress)
         contents = content_digests([clip.path for clip in plan.clips], threads)
         digest = sha256()
@@ -99,8 +119,14 @@ def embed_job(
     *,
     policy: BadFilePolicy = BadFilePolicy(),
     reporter: Reporter | None = None,
+    mapped: bool = False,
 ) -> list[Rows]:
     """Rows of each encoder, in the order of `runners`; what is cached is not computed again.
+
+    Under torchrun every rank embeds its share of the batches of one process, and has all rows in the end.
+
+    Args:
+        mapped: Leave the vectors on disk and give `MappedRows` of them.
 
     Raises:
         TooManyBadFilesError: By the policy; what was embedded until then stays cached.
@@ -115,8 +141,8 @@ def embed_job(
         for k in sorted(range(len(runners)), key=lambda k: (runners[k].loaded.digest, runners[k].layer or "")):
             width, identity = runners[k].width, runners[k].identity(job.crop, job.clips)
             dtype = row_dtype(plan.num_rows, width)
-            opened = Store.open(cache_root(), identity, plan.num_rows, width, dtype, runners[k].fingerprint)
-            stores[k] = locks.enter_context(opened)
+            store = opened(cache_root(), identity, plan.num_rows, width, dtype, runners[k].fingerprint)
+            stores[k] = locks.enter_context(store)
             for first, stop in stores[k].damaged:
                 reporter.say(
                     f"cache: rows {first} to {stop - 1} of {stores[k].folder} are damaged; they are computed again"
@@ -127,7 +153,9 @@ def embed_job(
                     "what it vouched for is computed again"
                 )
         _fill(job, runners, [stores[k] for k in range(len(runners))], policy, reporter)
-        found = [_rows(plan, stores[k]) for k in range(len(runners))]
+        for k in range(len(runners)):
+            gather_rows(stores[k])
+        found = [_rows(job, stores[k], mapped) for k in range(len(runners))]
     for rows in found:
         policy.check(rows.bad, job.num_clips)
     return found
@@ -179,10 +207,13 @@ def embed(
         TooManyBadFilesError: By the policy.
     """
     crop = crop_rule(window, hop, CropRule(seconds=WHOLE_CLIP_SECONDS, whole_clip=True))
-    (runner,) = runners_of([load_encoder(encoder)], compute, () if layer is None else (layer,))
+    distributed.require_shared(cache_root())
+    with distributed.in_turn():
+        loaded = load_encoder(encoder)
+    (runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
     job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
-    X = rows.X.astype(np.float32, copy=False)
+    X = rows.vectors().astype(np.float32, copy=False)
     if window is not None:
         return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
     first = np.searchsorted(rows.clip, np.arange(len(rows.clips)))
@@ -221,7 +252,12 @@ def embed_files(
     reporter: Reporter | None = None,
 ) -> tuple[Job, Rows]:
     """Rows of files that no manifest names, through the cache as all rows; arguments as `embed`."""
-    clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+    with distributed.in_turn():
+        clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+        for archive, count in left_out([clip.path for clip in clips]).items():
+            (reporter or Reporter()).say(
+                f"{archive}: {count} members are left out, which are no plain files or have names that lead elsewhere"
+            )
     job = Job.make("embed", clips, crop, runner.compute.num_threads())
     (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
     return job, rows
@@ -243,7 +279,10 @@ def _fill(
     spans = plan.batches(batch_size, skip=complete)
     rates = sorted({runner.loaded.encoder.sample_rate for runner in runners})
     bad = dict(plan.bad)
-    with reporter.stage(job.label, plan.num_rows, "windows") as advance:
+    # cut between batches, so that the same rows meet in one product as in one process
+    spans = spans[distributed.share([float(plan.seconds[slice(*span)].sum()) for span in spans])]
+    mine = sum(stop - first for first, stop in spans)
+    with reporter.stage(job.label, int(complete.sum()) + mine, "windows") as advance:
         advance(int(complete.sum()))
         for batch in read_batches(plan, spans, rates, runners[0].compute.num_threads()):
             for row, reason in batch.bad.items():
@@ -269,7 +308,8 @@ def _write(runner: Runner, store: Store, plan: RowPlan, batch: Batch, vectors: N
     store.write(batch.first, stored, bad, batch.silent)
 
 
-def _rows(plan: RowPlan, store: Store) -> Rows:
+def _rows(job: Job, store: Store, mapped: bool) -> Rows:
+    plan = job.plan
     bad_clips = sorted({int(plan.clip[row]) for row in store.bad})
     bad = dict(plan.bad) | {plan.clips[plan.clip[row]].id: reason for row, reason in store.bad.items()}
     order = np.lexsort((plan.start, plan.clip))
@@ -277,13 +317,14 @@ def _rows(plan: RowPlan, store: Store) -> Rows:
     kept = np.setdiff1d(np.arange(len(plan.clips)), bad_clips)
     return Rows(
         clips=[plan.clips[index] for index in kept],
-        X=np.asarray(store.rows[order]),
+        X=MappedRows((store.rows,), order) if mapped else np.asarray(store.rows[order]),
         clip=np.searchsorted(kept, plan.clip[order]),
         start=plan.start[order],
         seconds=plan.seconds[order],
         bad=bad,
         silent=_silent_clips(plan, store.silent),
         mixed=plan.partner is not None,
+        every_start=job.crop.every_start,
     )
 
 

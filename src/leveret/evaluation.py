@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
+from leveret.cache import digest_of
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
-from leveret.embedding import Job, Rows, embed_job, row_dtype, seconds_per_audio_second
+from leveret.embedding import Job, Rows, embed_job
+from leveret.home import cache_root
 from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
@@ -26,10 +27,10 @@ from leveret.provenance import about_this_run
 from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
 from leveret.runs import Run, RunWriter, task_keys
-from leveret.scoring import score_task
+from leveret.scoring import Outcome, score_task
 from leveret.text import printable
 from leveret.vector_rows import rows_of_file, vector_identity
-from leveret.workload import Workload, dealt_out
+from leveret.workload import Plan, Workload, plan_of
 
 FLOOR = "melstats"
 
@@ -80,32 +81,36 @@ class EvaluateConfig:
             )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What an evaluation is going to do, known before the work.
-
-    Attributes:
-        rows: A line a task and encoder: task, encoder, windows, of them cached, bytes, seconds of work left.
-        seconds: Of embedding, estimated from 32 windows of this very run.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    seconds: float
-
-
 @dataclass
 class _Entrant:
-    """An encoder or a vector file on its way through the tasks; the hidden floor has no writer."""
+    """An encoder or a vector file on its way through the tasks.
+
+    Attributes:
+        hidden: Only the floor of the others, with no run folder.
+        writer: At rank 0.
+        results: By the key of the task.
+    """
 
     about: Mapping[str, Any]
     runner: Runner | None = None
     vectors: Path | None = None
+    hidden: bool = False
     writer: RunWriter | None = None
-    results: list[TaskResult] = field(default_factory=list)
+    results: dict[str, TaskResult] = field(default_factory=dict)
 
     @property
     def is_floor(self) -> bool:
         return bool(self.about["spec"] == FLOOR)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One entrant's read-out of one task, still to be probed."""
+
+    work: Workload
+    key: str
+    entrant: _Entrant
+    rows: Sequence[Rows]
 
 
 class Evaluation:
@@ -122,73 +127,66 @@ class Evaluation:
         self.reporter = reporter or Reporter()
         specs = list(dict.fromkeys(config.encoders))
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs
-        # encoders first: a misspelt name must not wait until a suite has been made
-        loaded = [load_encoder(spec, config.seed) for spec in ([FLOOR] if self.hidden_floor else []) + specs]
-        found = find_tasks(config.tasks, config.only, config.crop, config.data)
+        with distributed.in_turn():
+            # encoders first: a misspelt name must not wait until a suite has been made
+            loaded = [load_encoder(spec, config.seed) for spec in ([FLOOR] if self.hidden_floor else []) + specs]
+            found = find_tasks(config.tasks, config.only, config.crop, config.data)
         self.missing = found.missing
         for task in found.tasks:
-            config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
+            # a head that does not exist is told before hours of embedding
+            if config.protocol.draws_crops(task) and config.vectors:
+                raise ValueError(
+                    f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {config.vectors[0]} holds "
+                    "vectors of windows; score vector files by `cached` or `quick`"
+                )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
         self.runners = [
             runner
             for one in loaded
             for runner in runners_of([one], config.compute, () if one.spec == FLOOR else config.layers)
         ]
+        self.entrants = [
+            _Entrant(runner.described(), runner=runner, hidden=self.hidden_floor and number == 0)
+            for number, runner in enumerate(self.runners)
+        ]
+        self.entrants += [_Entrant(vector_identity(path), vectors=path) for path in config.vectors]
+        if distributed.world().size > 1:
+            distributed.require_shared(cache_root())
+            whole = [self._identity(entrant.about) for entrant in self.entrants]
+            distributed.require_same("what they evaluate", digest_of({"entrants": whole}))
         if self.runners:
             self._read_headers()
 
     def plan(self) -> Plan:
-        """Rows, bytes and time; 32 windows of the largest job are embedded to tell."""
-        if not self.runners:
-            return Plan([], 0.0)
-        jobs = {id(job): job for work in self.works for job in work.jobs}.values()
-        rate = seconds_per_audio_second(max(jobs, key=lambda job: job.plan.num_rows), self.runners)
-        rows: list[dict[str, Any]] = []
-        seconds = 0.0
-        for work in self.works:
-            for runner in self.runners:
-                width = runner.width
-                num_rows = sum(job.plan.num_rows for job in work.jobs)
-                size = sum(
-                    job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize
-                    for job in work.jobs
-                )
-                half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
-                cached = sum(job.num_cached(runner) for job in work.jobs)
-                rows.append(
-                    {
-                        "task": work.task.name, "encoder": runner.name, "windows": num_rows, "cached": cached,
-                        "bytes": size, "dtype": "float16" if half else "float32",
-                    }
-                )  # fmt: skip
-            audio = sum(float(job.plan.seconds.sum()) for job in work.jobs)
-            missing = any(row["cached"] < row["windows"] for row in rows[-len(self.runners) :])
-            seconds += rate * audio if missing else 0.0
-        return Plan(rows, seconds)
+        """Rows, bytes and time."""
+        return plan_of(self.works, self.runners, self.config.protocol)
 
     def run(self) -> list[Run]:
-        """Do it: a run folder an encoder and vector file, in the order given."""
+        """Do it: a run folder an encoder and vector file, in the order given.
+
+        Under torchrun the ranks share out the embedding and then the probes; rank 0 alone writes, and returns the runs.
+        """
         started = time.monotonic()
         log: list[str] = []
         reporter = _Logging(self.reporter, log)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        entrants = [_Entrant(runner.described(), runner=runner) for runner in self.runners]
-        entrants += [_Entrant(vector_identity(path), vectors=path) for path in self.config.vectors]
-        shown = entrants[1:] if self.hidden_floor else entrants
+        shown = [entrant for entrant in self.entrants if not entrant.hidden and distributed.is_first()]
         for entrant in shown:
             name = f"{_slug(entrant.about['name'])}-{_slug(self.config.protocol.title)}-{stamp}"
             entrant.writer = RunWriter(self.config.output / name, self._identity(entrant.about))
-        keys = task_keys([(work.task.suite, work.task.name) for work in self.works])
+        keys = list(task_keys([(work.task.suite, work.task.name) for work in self.works]))
+        pairs = list(zip(self.works, keys, strict=True))
         try:
-            for work, key in zip(self.works, keys, strict=True):
-                self._run_task(work, key, entrants, reporter)
+            # alone, a task is finished before the next; several ranks have most to share out when all is embedded
+            for group in [pairs] if distributed.world().size > 1 else [[pair] for pair in pairs]:
+                self._probe([one for work, key in group for one in self._embed(work, key, reporter)], reporter)
             runs = []
             for entrant in shown:
                 assert entrant.writer is not None, entrant.about
                 card = Scorecard(
                     encoder=entrant.about,
                     protocol=self.config.protocol.described(),
-                    tasks=entrant.results,
+                    tasks=[entrant.results[key] for key in keys],
                     run=about_this_run(self.config.compute, started),
                 )
                 runs.append(Run(entrant.writer.finish(card, "\n".join(log) + "\n"), card))
@@ -199,46 +197,64 @@ class Evaluation:
                     entrant.writer.abandon()
             raise
 
-    def _run_task(self, work: Workload, key: str, entrants: Sequence["_Entrant"], reporter: Reporter) -> None:
-        """Embed for all who have no result yet, then probe one by one; the floor first, since the others quote it."""
-        known = [entrant.writer.finished().get(key) if entrant.writer else None for entrant in entrants]
-        if all(result for entrant, result in zip(entrants, known, strict=True) if entrant.writer):
-            for entrant, result in zip(entrants, known, strict=True):
-                entrant.results += [result] if result else []
-            return
-        needed = [e for e, result in zip(entrants, known, strict=True) if e.runner and result is None]
-        runners = [entrant.runner for entrant in needed if entrant.runner]
-        jobs = work.jobs if runners else []
-        embedded = [embed_job(job, runners, policy=self.config.policy, reporter=reporter) for job in jobs]
-        rows_of = {id(entrant): [rows[k] for rows in embedded] for k, entrant in enumerate(needed)}
-        floor: float | None = None
-        for entrant, result in sorted(zip(entrants, known, strict=True), key=lambda pair: not pair[0].is_floor):
-            if result is None:
-                if entrant.vectors is not None:
-                    rows = [rows_of_file(entrant.vectors, work.clips())]
-                    self.config.policy.check(rows[0].bad, len(work.clips()))
-                else:
-                    rows = rows_of[id(entrant)]
-                result = self._score(work, key, entrant, rows, floor, reporter)
-            entrant.results.append(result)
-            floor = result.score if entrant.is_floor and self.config.floor else floor
+    def _embed(self, work: Workload, key: str, reporter: Reporter) -> list[_Reading]:
+        """Embed for all who have no result yet; the floor comes first, since the others quote it."""
+        finished = [entrant.writer.finished().get(key) if entrant.writer else None for entrant in self.entrants]
+        finished = distributed.from_first(finished)
+        for entrant, result in zip(self.entrants, finished, strict=True):
+            entrant.results |= {key: result} if result else {}
+        missing = [entrant for entrant in self.entrants if key not in entrant.results]
+        if all(entrant.hidden for entrant in missing):
+            return []
+        runners = [entrant.runner for entrant in missing if entrant.runner]
+        policy = self.config.policy
+        embedded = [
+            embed_job(job, runners, policy=policy, reporter=reporter, mapped=True)
+            for job in (work.jobs if runners else [])
+        ]
+        rows_of = zip(*embedded, strict=True) if embedded else iter(())
+        found = [_Reading(work, key, one, list(next(rows_of)) if one.runner else []) for one in missing]
+        return sorted(found, key=lambda one: not one.entrant.is_floor)
 
-    def _score(
-        self,
-        work: Workload,
-        key: str,
-        entrant: "_Entrant",
-        rows: Sequence[Rows],
-        floor: float | None,
-        reporter: Reporter,
-    ) -> TaskResult:
+    def _probe(self, readings: Sequence[_Reading], reporter: Reporter) -> None:
+        """Score them, dealt out to the ranks; rank 0 records what all found, round by round."""
+        world = distributed.world()
+        for at in range(0, len(readings), world.size):
+            turn = readings[at : at + world.size]
+            mine = self._score(turn[world.rank], reporter) if world.rank < len(turn) else None
+            for reading, scored in zip(turn, distributed.gather(mine), strict=False):
+                assert scored is not None, reading
+                self._record(reading, *scored, reporter)
+
+    def _record(self, reading: _Reading, result: TaskResult, outcome: Outcome, reporter: Reporter) -> None:
+        entrant, key, task = reading.entrant, reading.key, reading.work.task
+        floors = [one.results[key].score for one in self.entrants if one.is_floor and key in one.results]
+        result = replace(result, floor=floors[-1] if floors and self.config.floor else None)
+        entrant.results[key] = result
+        if entrant.writer is not None:
+            if self.config.save_probes:
+                about = {**entrant.about, "seed": self.config.seed}
+                folder = entrant.writer.partial / "probes"
+                save_probes(folder, key, task, self.config.protocol, about, outcome.probes, result)
+            entrant.writer.add(key, result, outcome.predictions)
+            for warning in result.warnings:
+                reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")
+
+    def _score(self, reading: _Reading, reporter: Reporter) -> tuple[TaskResult, Outcome]:
+        work, entrant, rows = reading.work, reading.entrant, reading.rows
         task, started = work.task, time.monotonic()
+        if entrant.vectors is not None:
+            rows = [rows_of_file(entrant.vectors, work.clips())]
+            self.config.policy.check(rows[0].bad, len(work.clips()))
         device = self.config.compute.torch_device()
         with reporter.stage(f"{task.name}: {entrant.about['name']} probe", 1, "") as advance:
             # nobody reads whether the hidden floor was under-fitted, and to find out takes three times its probe
-            protocol = self.config.protocol if entrant.writer else replace(self.config.protocol, check_rates=False)
-            outcome = score_task(task, work.folds, dealt_out(rows), protocol, device, shares(advance))
+            protocol = replace(self.config.protocol, check_rates=False) if entrant.hidden else self.config.protocol
+            vectors = work.vectors(rows, entrant.runner, self.config.policy)
+            outcome = score_task(task, work.folds, vectors, protocol, device, shares(advance))
         bad = {clip: reason for part in rows for clip, reason in part.bad.items()}
+        bad |= {} if work.streamed is None else work.streamed.bad
+        bad |= {} if vectors.crops is None else vectors.crops.bad
         result = TaskResult(
             task=task.name,
             suite=task.suite,
@@ -250,7 +266,7 @@ class Evaluation:
             official_clips=task.official_clips,
             metric=task.metric,
             notes=task.notes,
-            floor=floor,
+            floor=None,
             skipped=bad,
             silent=sorted({clip for part in rows for clip in part.silent}),
             clips=work.counts(bad),
@@ -259,14 +275,8 @@ class Evaluation:
             seconds=time.monotonic() - started,
             **outcome.values,
         )
-        if entrant.writer is not None:
-            if self.config.save_probes:
-                about = {**entrant.about, "seed": self.config.seed}
-                save_probes(entrant.writer.partial / "probes", key, task, protocol, about, outcome.probes, result)
-            entrant.writer.add(key, result, outcome.predictions)
-            for warning in result.warnings:
-                reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")
-        return result
+        # a probe may hold all its training vectors: other ranks get it only to write it
+        return result, outcome if self.config.save_probes else replace(outcome, probes=[])
 
     def _read_headers(self) -> None:
         threads = self.config.compute.num_threads()
@@ -304,7 +314,7 @@ def evaluate(
     Args:
         encoders: Specs such as "melstats" or "py:my_encoder.py:MyEncoder", or encoders.
         tasks: Specs such as "mini" or "manifest:labels.csv".
-        protocol: "cached" or "quick".
+        protocol: "paper", "cached" or "quick".
         config: Everything else; its encoders, tasks and protocol's name are replaced by the arguments.
 
     Returns:

@@ -1,6 +1,8 @@
 """A journal of finished pieces: a line of JSON each, which counts only with its checksum and its end.
 
 A process killed at any moment leaves at most one line without its end; a flipped byte spoils one line, not the file.
+Processes that work together have a journal each, `journal-RANK.jsonl` beside `journal.jsonl`, since no file system
+promises that lines which several machines append to one file stay whole.
 """
 
 import json
@@ -9,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
+
+JOURNAL = "journal.jsonl"
 
 
 def append(path: Path, piece: Mapping[str, Any]) -> None:
@@ -22,6 +26,27 @@ def pieces(path: Path) -> Iterator[Mapping[str, Any]]:
     for line in _lines(path):
         if (piece := _piece(line)) is not None:
             yield piece
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journal of a folder, then those that nobody folded into it yet."""
+    return [path for path in [folder / JOURNAL, *sorted(folder.glob("journal-*.jsonl"))] if path.exists()]
+
+
+def all_pieces(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Every piece that stands whole in one of a folder's journals."""
+    return (piece for path in journals(folder) for piece in pieces(path))
+
+
+def fold(folder: Path) -> None:
+    """Mend a folder's journals and append the others to the first, while nobody writes any of them."""
+    for path in journals(folder):
+        mend(path)
+        if path.name != JOURNAL:
+            with (folder / JOURNAL).open("ab") as file:
+                file.write(path.read_bytes())
+            # a process that is killed before this leaves each piece twice, which says the same
+            path.unlink()
 
 
 def is_damaged(path: Path) -> bool:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from leveret.adapters.foreign import Foreign
 from leveret.checkpoint import config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
-from leveret.contracts import Dataset, Encoder, EncoderConfig, MissingDatasetError, Task
+from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
+from leveret.published_audio import Dataset, MissingDatasetError
 from leveret.registry import entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
@@ -189,7 +190,7 @@ def datasets() -> dict[str, Dataset]:
 
 
 def _tasks_of(dataset: Dataset, data: DataRoots, named: str = "", only: tuple[str, ...] = ()) -> list[Task]:
-    return dataset.make(unpacked(replace(data.folder(dataset, named), only=only)))
+    return dataset.make(replace(unpacked(data.folder(dataset, named)), only=only))
 
 
 def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:

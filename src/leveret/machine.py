@@ -17,6 +17,11 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes() -> int:
+    """All memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
     """Whether the processor computes in bfloat16 itself."""
     if not cpuinfo.is_file():

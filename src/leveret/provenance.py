@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+import leveret.distributed as distributed
 from leveret.content import code_digest
 from leveret.runner import Compute
 
@@ -30,6 +31,7 @@ def about_this_run(compute: Compute, started: float) -> dict[str, Any]:
         "dtype": compute.dtype,
         "compiled": compute.compile,
         "batch_size": compute.batch_size or "auto",
+        "processes": distributed.world().size,
         "threads": compute.num_threads(),
         "torch_threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},

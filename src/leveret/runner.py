@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
+import leveret.distributed as distributed
 from leveret.audio import AUDIO_VERSION
 from leveret.augment import mix
 from leveret.batches import Batch, CropRule
@@ -23,7 +24,7 @@ from leveret.loading import LoadedEncoder, fingerprint
 from leveret.machine import num_cores
 from leveret.registry import unknown_name
 
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 """Bumped by hand whenever the same clip and crop rule give other windows; part of every cache key."""
 
 BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "rows": ROWS_VERSION}
@@ -56,11 +57,14 @@ class Compute:
                 raise ValueError(f"{name}={value}; expected 1 or more")
 
     def torch_device(self) -> torch.device:
-        """The device that "auto" stands for here.
+        """The device that "auto" stands for here; under torchrun each process of a machine has a GPU of its own.
 
         Raises:
             ValueError: The device is not there.
         """
+        world = distributed.world()
+        if self.device in ("auto", "cuda") and world.size > 1 and torch.cuda.is_available():
+            return torch.device("cuda", world.local_rank % torch.cuda.device_count())
         if self.device == "auto":
             mps = torch.backends.mps.is_available()
             return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
@@ -71,8 +75,8 @@ class Compute:
             raise ValueError(f"device {self.device!r} cannot be used here ({reason}); try --device cpu") from error
 
     def num_threads(self) -> int:
-        """Threads for decoding."""
-        return self.threads or num_cores()
+        """Threads for decoding; processes of one machine share its cores."""
+        return self.threads or max(1, num_cores() // distributed.world().local_size)
 
 
 class Network:

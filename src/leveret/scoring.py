@@ -4,16 +4,20 @@ Source: paper, appendix A: a probe on frozen vectors, scores averaged over the w
 Shapes: S seeds, R rows, M clips, K classes, D embedding.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leveret.clip_scoring import at_hand, clip_scores, enough
 from leveret.clips import Clip, Fold
-from leveret.contracts import FittedProbe, Kind, Probe, Progress, Table, Task, TunableProbe
+from leveret.contracts import Crops, FittedProbe, Probe, Progress, Table, Task, TunableProbe
+from leveret.disk_rows import DiskRows
+from leveret.mapped import MappedRows
 from leveret.metrics import (
     METRICS,
     average_precisions,
@@ -29,6 +33,22 @@ from leveret.runs import Predictions
 BOOTSTRAP_SEED = 0
 
 
+class Cropping(Interface):
+    """Where the crops come from that a head draws."""
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Of the clips that can be drawn."""
+
+    @property
+    def bad(self) -> Mapping[str, str]:
+        """Clip id -> why it could not be embedded when it was drawn."""
+
+    def of(self, clips: Sequence[Clip], device: torch.device) -> Crops:
+        """The crops of these clips."""
+        ...
+
+
 @dataclass(frozen=True)
 class Vectors:
     """Rows of the clips that one encoder could embed, ready to be dealt out to splits.
@@ -37,21 +57,27 @@ class Vectors:
         rows_of: Clip id -> its rows (n, D).
         width: D.
         mixed_of: Clip id -> rows of its crops that were mixed with other clips; empty where the task mixes nothing.
+        crops: What the head is trained on where it draws its crops; the rows of training clips are then only scored.
     """
 
-    rows_of: Mapping[str, NDArray[Any]]
+    rows_of: Mapping[str, NDArray[Any] | MappedRows]
     width: int
-    mixed_of: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    mixed_of: Mapping[str, NDArray[Any] | MappedRows] = field(default_factory=dict)
+    crops: Cropping | None = None
 
-    def of(self, split: str) -> Mapping[str, NDArray[Any]]:
+    def of(self, split: str) -> Mapping[str, NDArray[Any] | MappedRows]:
         """Clip id -> rows as a split takes them: `train` learns from mixed crops where there are any."""
         return self.mixed_of if split == "train" and self.mixed_of else self.rows_of
 
-    def matrix(self, clips: Sequence[Clip], split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """All rows of the clips (R, D), and the number of rows of each."""
+    def matrix(self, clips: Sequence[Clip], split: str) -> tuple[NDArray[Any] | MappedRows, NDArray[np.int64]]:
+        """All rows of the clips (R, D), on disk where they lie there, and the number of rows of each."""
         blocks = [self.of(split)[clip.id] for clip in clips]
         counts = np.array([len(block) for block in blocks])
-        return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32), counts
+        on_disk = [block for block in blocks if isinstance(block, MappedRows)]
+        if on_disk and len(on_disk) == len(blocks):
+            return MappedRows.joined(on_disk), counts
+        in_memory = [block.read() if isinstance(block, MappedRows) else block for block in blocks]
+        return np.concatenate(in_memory) if blocks else np.empty((0, self.width), np.float32), counts
 
 
 @dataclass(frozen=True)
@@ -104,7 +130,7 @@ def score_task(
 
         fit = _Fit(task, vectors, protocol, device, share)
         held = test if tuned and number == 0 else valid if protocol.reads_valid else []
-        scored = fit(probe, train, held, test)
+        scored = fit(probe, train, held, test, fold.train)
         parts.append(_predictions(task, test, [slot_scores[0] for slot_scores in scored.test]))
         targets = parts[-1].targets()
         fold_scores.append(
@@ -113,7 +139,7 @@ def score_task(
                 for s, seed in enumerate(scored.seeds)
             }
         )
-        on_train = _predictions(task, train, [slot_scores[0] for slot_scores in scored.train])
+        on_train = _predictions(task, scored.seen, [slot_scores[0] for slot_scores in scored.train])
         train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
         majorities.append(majority_score(task.metric, on_train.targets(), targets, _num_classes(task)))
         facts.append(scored.facts)
@@ -156,6 +182,7 @@ def score_task(
 @dataclass(frozen=True)
 class _Scored:
     seeds: Sequence[int]
+    seen: Sequence[Clip]  # training clips that were scored
     train: Sequence[NDArray[np.float32]]  # a slot: (S, M, K)
     test: Sequence[NDArray[np.float32]]
     facts: Mapping[str, Any]
@@ -172,11 +199,22 @@ class _Fit:
     device: torch.device
     progress: Progress
 
-    def __call__(self, probe: Probe, train: Sequence[Clip], held: Sequence[Clip], test: Sequence[Clip]) -> _Scored:
-        """Scores of train and test clips; `held` may only choose settings."""
-        task = self.task
-        X_train, counts_train = self._rows(train, "train")
-        X_test, counts_test = self._rows(test, "test")
+    def __call__(
+        self,
+        probe: Probe,
+        train: Sequence[Clip],
+        held: Sequence[Clip],
+        test: Sequence[Clip],
+        cropped: Sequence[Clip] = (),
+    ) -> _Scored:
+        """Scores of train and test clips; `held` may only choose settings, of `cropped` crops are drawn if any are."""
+        task, crops = self.task, None
+        if self.vectors.crops is not None:
+            cropped = [clip for clip in cropped if clip.id in self.vectors.crops.ids]
+            crops = self.vectors.crops.of(cropped, self.device)
+        X_train, counts_train = self._rows(probe, train, "train")
+        X_test, counts_test = self._rows(probe, test, "test")
+        seen, X_seen, counts_seen = enough(train, X_train, counts_train)
         scores_train: list[NDArray[np.float32]] = []
         scores_test: list[NDArray[np.float32]] = []
         facts: dict[str, Mapping[str, Any]] = {}
@@ -187,20 +225,24 @@ class _Fit:
                 self.progress((number + part) / len(task.slots))
 
             table = _table(task, number, X_train, counts_train, train)
-            valid = _table(task, number, *self._rows(held, "valid"), held) if held else None
+            if crops is not None:
+                table = replace(table, crops=crops, crop_targets=_targets(task, number, cropped).to(self.device))
+            valid = _table(task, number, *self._rows(probe, held, "valid"), held) if held else None
             fitted = probe.fit(table, valid, share)
-            for X, counts, found in ((X_train, counts_train, scores_train), (X_test, counts_test, scores_test)):
+            for X, counts, found in ((X_seen, counts_seen, scores_train), (X_test, counts_test, scores_test)):
                 found.append(clip_scores(fitted, X, counts, task.kind, self.protocol.average))
             probes.append(fitted)
             facts[slot] = fitted.facts
             assert scores_test[-1].shape[2] == len(labels), (scores_test[-1].shape, len(labels))
         seeds = self.protocol.seeds[: len(scores_test[0])]
         found_facts = facts[""] if task.kind != "slots" else {"slots": facts}
-        return _Scored(seeds, scores_train, scores_test, found_facts, probes)
+        return _Scored(seeds, seen, scores_train, scores_test, found_facts, probes)
 
-    def _rows(self, clips: Sequence[Clip], split: str) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    def _rows(
+        self, probe: Probe, clips: Sequence[Clip], split: str
+    ) -> tuple[torch.Tensor | DiskRows, NDArray[np.int64]]:
         X, counts = self.vectors.matrix(clips, split)
-        return torch.from_numpy(X).to(self.device), counts
+        return at_hand(X, probe, self.device), counts
 
 
 def _divided(clips: Sequence[Clip], ids: set[str]) -> tuple[list[Clip], list[Clip]]:
@@ -208,44 +250,30 @@ def _divided(clips: Sequence[Clip], ids: set[str]) -> tuple[list[Clip], list[Cli
     return [clip for clip in clips if clip.id not in ids], [clip for clip in clips if clip.id in ids]
 
 
-def clip_scores(
-    fitted: FittedProbe, X: torch.Tensor, counts: NDArray[np.int64], kind: Kind, average: str
-) -> NDArray[np.float32]:
-    """Mean over the rows of each clip, (S, M, K).
-
-    Args:
-        counts: Rows of each clip, which lie together.
-        average: What is averaged: "logits" (decision values), or "probabilities".
-    """
-    rows = fitted.scores(X).float()
-    if average == "probabilities":
-        rows = rows.sigmoid() if kind == "multi" else rows.softmax(-1)
-    return _mean_per_clip(rows.cpu().numpy(), counts)
-
-
-def _table(task: Task, slot: int, X: torch.Tensor, counts: NDArray[np.int64], clips: Sequence[Clip]) -> Table:
+def _targets(task: Task, slot: int, clips: Sequence[Clip], dtype: torch.dtype | None = None) -> torch.Tensor:
     labels = task.slots[slot][1]
     index = {label: k for k, label in enumerate(labels)}
-    if task.kind == "multi":
-        targets = torch.zeros(len(clips), len(labels))
-        for row, clip in enumerate(clips):
-            targets[row, [index[label] for label in clip.labels]] = 1
-    else:
-        targets = torch.tensor([index[clip.labels[slot]] for clip in clips])
+    if task.kind != "multi":
+        return torch.tensor([index[clip.labels[slot]] for clip in clips])
+    targets = torch.zeros(len(clips), len(labels), dtype=dtype)
+    for row, clip in enumerate(clips):
+        targets[row, [index[label] for label in clip.labels]] = 1
+    return targets
+
+
+def _table(
+    task: Task, slot: int, X: torch.Tensor | DiskRows, counts: NDArray[np.int64], clips: Sequence[Clip]
+) -> Table:
+    # half the memory where clips are millions; both types hold 0 and 1
+    dtype = torch.float16 if isinstance(X, DiskRows) else None
     names = {name: k for k, name in enumerate(dict.fromkeys(clip.group for clip in clips))}
     return Table(
         X=X,
         rows=torch.repeat_interleave(torch.arange(len(clips)), torch.from_numpy(counts)).to(X.device),
-        targets=targets.to(X.device),
+        targets=_targets(task, slot, clips, dtype).to(X.device),
         groups=torch.tensor([names[clip.group] for clip in clips], device=X.device),
-        num_classes=len(labels),
+        num_classes=len(task.slots[slot][1]),
     )
-
-
-def _mean_per_clip(scores: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(S, R, K) -> (S, M, K)."""
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return (np.add.reduceat(scores, first, axis=1) / counts[None, :, None]).astype(np.float32)
 
 
 def _predictions(task: Task, clips: Sequence[Clip], scores: Sequence[NDArray[np.float32]]) -> Predictions:

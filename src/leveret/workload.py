@@ -1,17 +1,32 @@
-"""What a task needs embedded: its clips in parts that share their splits, plain windows and mixed crops."""
+"""What a task needs embedded: its clips in parts that share their splits, as plain windows, mixed crops or all crops.
+
+Where the head draws a crop at each step (the protocol `paper`), all crops of the training clips are embedded once if
+they are two million or fewer and nothing is mixed; otherwise they are embedded as they are drawn. Plain windows of
+training clips then serve for the training score and the check of the rate alone, and ten thousand clips are enough.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
-from leveret.batches import CropRule
+import leveret.distributed as distributed
+from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
-from leveret.embedding import Job, Rows
+from leveret.drawing import CropSource, EmbeddedCrops, StreamedCrops
+from leveret.embedding import Job, Rows, row_dtype, seconds_per_audio_second
+from leveret.mapped import MappedRows
 from leveret.protocols import Protocol
+from leveret.runner import Runner
 from leveret.scoring import Vectors
+
+CROPS_EMBEDDED_ONCE = 2_000_000
+"""So many crops of a task's training clips are embedded once; of more the ones that are drawn."""
+
+TRAIN_CLIPS_SCORED = 10_000
+"""Of a part that is only trained on, where the head draws its crops."""
 
 
 @dataclass
@@ -22,12 +37,14 @@ class Workload:
         folds: Without validation clips where the protocol ignores them.
         split_hash: Digest of clips, labels and groups by split.
         jobs: What is embedded together; filled by `plan`.
+        streamed: What is embedded as it is drawn; None where nothing is.
     """
 
     task: Task
     folds: Sequence[Fold]
     split_hash: str
     jobs: list[Job] = field(default_factory=list)
+    streamed: CropSource | None = None
 
     @classmethod
     def make(cls, task: Task, protocol: Protocol) -> Self:
@@ -56,19 +73,42 @@ class Workload:
         )
         # partners come from the same part, so no clip that is scored somewhere is mixed into what is trained on there
         mixed = CropRule(seconds=self.task.crop_seconds, mixed_passes=passes)
-        for part in partitions(self.folds):
-            crops = [plain] if part[0].id in scored or not passes else []
-            crops += [mixed] if part[0].id in train and passes else []
-            for crop in crops:
-                key = (crop, tuple((clip.path, clip.start, clip.end) for clip in part))
+        parts = partitions(self.folds)
+        learned = [clip for part in parts if part[0].id in train for clip in part]
+        drawn = self._drawn(learned, plain, threads) if protocol.draws_crops(self.task) else None
+        for part in parts:
+            wanted = [(plain, part)] if part[0].id in scored or not passes else []
+            wanted += [(mixed, part)] if part[0].id in train and passes else []
+            if drawn and part[0].id in train:
+                some = part if part[0].id in scored else part[:: -(-len(part) // TRAIN_CLIPS_SCORED)]
+                wanted = [(plain, some)] + ([] if self.streamed else [(drawn, part)])
+            for crop, clips in wanted:
+                key = (crop, tuple((clip.path, clip.start, clip.end) for clip in clips))
                 if key not in known:
-                    known[key] = Job.make(f"{self.task.name}: embed", part, crop, threads)
+                    known[key] = Job.make(f"{self.task.name}: embed", clips, crop, threads)
                 self.jobs.append(known[key])
             progress(len(part))
 
+    def _drawn(self, clips: Sequence[Clip], plain: CropRule, threads: int) -> CropRule | None:
+        """The rule of all crops that may be drawn, which are streamed if need be; None if each is its whole clip."""
+        source = CropSource.make(clips, plain, bool(self.task.mixed_passes), threads)
+        if source.mixed or source.num_starts.sum() > CROPS_EMBEDDED_ONCE:
+            self.streamed = source
+        elif source.num_starts.max(initial=1) == 1:
+            return None
+        return replace(plain, hop=GRID_SECONDS, num_windows=0)
+
     def bad(self) -> dict[str, str]:
         """Clip id -> why its header is no good."""
-        return {clip: reason for job in self.jobs for clip, reason in job.plan.bad.items()}
+        plans = [job.plan for job in self.jobs] + ([self.streamed] if self.streamed else [])
+        return {clip: reason for plan in plans for clip, reason in plan.bad.items()}
+
+    def vectors(self, parts: Sequence[Rows], runner: Runner | None, policy: BadFilePolicy) -> Vectors:
+        """Rows of one encoder by clip, with the crops that it embeds as they are drawn."""
+        vectors = dealt_out(parts)
+        if self.streamed is None or runner is None:
+            return vectors
+        return replace(vectors, crops=StreamedCrops(self.streamed, runner, policy))
 
     def num_clips(self) -> int:
         """Clips of all parts, the bad ones included."""
@@ -87,11 +127,58 @@ class Workload:
         return sum(clip not in bad for clip in test) / max(len(test), self.task.official_clips.get("test", 0))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is going to do, known before the work.
+
+    Attributes:
+        rows: A line a task and encoder: task, encoder, windows, of them cached, of them at most embedded as they are
+            drawn and not kept, bytes and type of the others.
+        seconds: Of embedding, estimated from 32 windows of this very run.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    seconds: float
+
+
+def plan_of(works: Sequence[Workload], runners: Sequence[Runner], protocol: Protocol) -> Plan:
+    """The plan of every task and encoder; 32 windows of the largest job are embedded to tell."""
+    if not runners:
+        return Plan([], 0.0)
+    jobs = {id(job): job for work in works for job in work.jobs}.values()
+    rate = seconds_per_audio_second(max(jobs, key=lambda job: job.plan.num_rows), runners)
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    for work in works:
+        for runner in runners:
+            width = runner.width
+            num_rows = sum(job.plan.num_rows for job in work.jobs)
+            size = sum(
+                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in work.jobs
+            )
+            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
+            cached = sum(job.num_cached(runner) for job in work.jobs)
+            drawn = protocol.num_draws(work.task) if work.streamed else 0
+            rows.append(
+                {
+                    "task": work.task.name, "encoder": runner.name, "windows": num_rows + drawn, "cached": cached,
+                    "drawn": drawn, "bytes": size, "dtype": "float16" if half else "float32",
+                }
+            )  # fmt: skip
+        audio = sum(float(job.plan.seconds.sum()) for job in work.jobs) + drawn * work.task.crop_seconds
+        missing = any(row["cached"] < row["windows"] for row in rows[-len(runners) :])
+        seconds += rate * audio if missing else 0.0
+    return Plan(rows, seconds / distributed.world().size)
+
+
 def dealt_out(parts: Sequence[Rows]) -> Vectors:
-    """Rows by clip, mixed crops apart."""
-    rows_of: dict[bool, dict[str, np.ndarray]] = {False: {}, True: {}}
+    """Rows by clip: windows, mixed crops, and crops to draw from."""
+    windows: dict[str, np.ndarray | MappedRows] = {}
+    mixed: dict[str, np.ndarray | MappedRows] = {}
+    crops: dict[str, np.ndarray | MappedRows] = {}
     for rows in parts:
+        rows_of = mixed if rows.mixed else crops if rows.every_start else windows
         edges = np.searchsorted(rows.clip, np.arange(len(rows.clips) + 1))
         for index, clip in enumerate(rows.clips):
-            rows_of[rows.mixed][clip.id] = rows.X[edges[index] : edges[index + 1]]
-    return Vectors(rows_of[False], parts[0].X.shape[1], rows_of[True])
+            rows_of[clip.id] = rows.X[edges[index] : edges[index + 1]]
+    return Vectors(windows, parts[0].X.shape[1], mixed, EmbeddedCrops(crops) if crops else None)

@@ -14,8 +14,8 @@ import soundfile
 
 from leveret import loading
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, Dataset
 from leveret.datasets import downloading, names
+from leveret.published_audio import Archive, Dataset
 from leveret.tasks.manifest import ManifestTask
 from leveret.tasks.published_files import in_any_format, read_table, require_some
 

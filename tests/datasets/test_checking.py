@@ -9,13 +9,13 @@ import pytest
 import soundfile
 
 from leveret import cli
-from leveret.contracts import Corpus, DataFolder
 from leveret.dataroots import DataRoots
 from leveret.datasets.checking import examine
 from leveret.datasets.listing import listed
 from leveret.datasets.names import published
 from leveret.datasets.subjects import of_published, subject
 from leveret.progress import Reporter
+from leveret.published_audio import Corpus, DataFolder
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from hashlib import md5, sha256
 import numpy as np
 import pytest
 
-from leveret.contracts import Archive
 from leveret.datasets.downloading import TRIES, DownloadError, fetch
 from leveret.progress import Reporter
+from leveret.published_audio import Archive
 
 CONTENT = np.random.default_rng(5).bytes(1_000_000)
 SUM = f"sha256:{sha256(CONTENT).hexdigest()}"

@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from leveret import archives, cli
 from leveret.archives import ArchiveError
-from leveret.contracts import Archive, DatasetError
 from leveret.dataroots import DataRoots
 from leveret.datasets import getting
 from leveret.datasets.getting import STORE, get, plan_to_get
 from leveret.progress import Reporter
+from leveret.published_audio import Archive, DatasetError
 
 
 @pytest.fixture

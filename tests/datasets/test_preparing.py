@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from leveret import cli
-from leveret.contracts import DataFolder, DatasetError
 from leveret.datasets import preparing
 from leveret.datasets.preparing import prepare
 from leveret.progress import Reporter
+from leveret.published_audio import DataFolder, DatasetError
 from leveret.tasks.esc50 import esc50_tasks
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.tasks.toy_environment import AUDIOSET, audioset_tree, evaluated
 
 from leveret.audio import window_starts
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks.audioset import audioset_tasks
 from leveret.tasks.audioset_segments import (

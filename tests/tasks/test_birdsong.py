@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from tests.tasks.toy_environment import WARBLR_OF_2016, birdsong_tree, evaluated
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks.birdsong import COLLECTIONS, LABELS, OFFICIAL_CLIPS, VARIANTS, birdsong_tasks
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.tasks.esc50 import esc50_tasks, read_metadata
 
 pytestmark = pytest.mark.real

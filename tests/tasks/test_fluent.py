@@ -8,7 +8,7 @@ import soundfile
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import FLUENT_SPEAKERS, fluent_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks import fluent
 from leveret.tasks.fluent import OFFICIAL_CLIPS, SLOTS, fluent_tasks, read_split
@@ -98,7 +98,7 @@ def test_the_toy_tree_is_divided_by_its_tables(tree):
     assert fold.test[3].id == "wavs/speakers/4BrX8aDqK2cLZRYl/00000003-452c-11e9-b1e4-e5985dca719e.wav"
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cached"])
+@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
 def test_the_toy_tree_runs_end_to_end(tree, tmp_path, protocol):
     (result,) = evaluated(tree, tmp_path, protocol).scorecard.tasks
     assert (result.task, result.metric, result.clips["test"]) == ("fluent_speech_commands", "exact_match", 5)

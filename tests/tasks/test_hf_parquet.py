@@ -12,11 +12,11 @@ import soundfile
 from pyarrow import parquet
 from tests.tasks.toy_music import nsynth_tree, tone
 
-from leveret.contracts import DataFolder, DatasetError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.home import home
 from leveret.loading import load_tasks
+from leveret.published_audio import DataFolder, DatasetError
 from leveret.runner import Compute
 from leveret.tasks import hf_parquet
 from leveret.tasks.hf_parquet import FOLDER, TABLE, unpacked

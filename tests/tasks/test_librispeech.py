@@ -6,7 +6,7 @@ import pytest
 from tests.tasks.toy_music import librispeech_tree
 
 from leveret.audio import load
-from leveret.contracts import Corpus, DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import Corpus, DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks.librispeech import OFFICIAL_CLIPS, librispeech_clips
 

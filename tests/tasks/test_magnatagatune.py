@@ -11,10 +11,10 @@ from tests.tasks.toy_music import magnatagatune_lists, magnatagatune_tree
 
 from leveret.audio import window_starts
 from leveret.batches import BadFilePolicy, TooManyBadFilesError
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.protocols import Protocol
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.runner import Compute
 from leveret.tasks.magnatagatune import BROKEN, OFFICIAL_CLIPS, TAGS, magnatagatune_tasks, read_rows

@@ -10,10 +10,10 @@ from tests.tasks.toy_music import nsynth_tree
 
 from leveret.audio import window_starts
 from leveret.batches import TooManyBadFilesError
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.protocols import Protocol
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.runner import Compute
 from leveret.tasks import nsynth

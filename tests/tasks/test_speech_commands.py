@@ -10,11 +10,11 @@ from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import COMMAND_SPEAKERS, speech_commands_tree
 
 from leveret.batches import BadFilePolicy, TooManyBadFilesError
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.loading import find_tasks
 from leveret.protocols import Protocol
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.runner import Compute
 from leveret.tasks.speech_commands import (
@@ -191,7 +191,7 @@ def test_a_group_is_a_speaker_or_the_file_that_silence_was_cut_from(tree):
     assert silent == {f"{BACKGROUND}/{stem}.wav" for stem in SILENCE_WINDOWS if stem != "running_tap"}
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cached"])
+@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
 def test_the_toy_tree_runs_end_to_end(tree, tmp_path, protocol):
     run = evaluated(tree, tmp_path, protocol)
     assert [result.task for result in run.scorecard.tasks] == ["speech_commands_v1", "speech_commands_v2"]

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from tests.tasks.toy_environment import evaluated, tut18_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks.tut18 import FOLDER, LABELS, OFFICIAL_CLIPS, VARIANTS, read_fold, read_metadata, tut18_tasks
 

@@ -10,9 +10,9 @@ import soundfile
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import VOXCELEB_SPEAKERS, voxceleb_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
 from leveret.dataroots import DataRoots
 from leveret.loading import find_tasks
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks import voxceleb
 from leveret.tasks.voxceleb import LIST, OF_TEST_ARCHIVE, OFFICIAL_CLIPS, SPEAKERS, read_split, voxceleb_tasks
@@ -76,7 +76,7 @@ def test_the_toy_tree_is_divided_by_its_list_and_a_group_is_a_video(tree):
     assert not {clip.group for clip in fold.train} & {clip.group for clip in fold.test}
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cached"])
+@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
 def test_the_toy_tree_runs_end_to_end(tree, tmp_path, protocol):
     (result,) = evaluated(tree, tmp_path, protocol).scorecard.tasks
     assert (result.task, result.clips["test"], len(result.unscored_classes)) == ("voxceleb", 8, 1_251 - 4)

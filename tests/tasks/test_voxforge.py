@@ -8,7 +8,7 @@ import soundfile
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import VOXFORGE_TOP, voxforge_tree
 
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up
 from leveret.tasks import voxforge
 from leveret.tasks.voxforge import (
@@ -150,7 +150,7 @@ def test_the_toy_tree_is_divided_by_speakers_over_all_languages(tree):
     assert "de/despeaker0-20100001-abc/wav/a0400.wav" in {clip.id for part in parts for clip in part}
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cached"])
+@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
 def test_the_toy_tree_runs_end_to_end(tree, tmp_path, protocol):
     (result,) = evaluated(tree, tmp_path, protocol).scorecard.tasks
     assert (result.task, result.coverage, result.substitute) == ("voxforge", 1.0, True)

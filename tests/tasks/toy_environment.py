@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from leveret.batches import BadFilePolicy
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.protocols import Protocol
@@ -108,19 +109,31 @@ def tut18_tree(root: Path) -> Path:
     return root
 
 
-def evaluated(tree: Path, place: Path, protocol: str, variant: str = "", user_list: Sequence[str] = ()) -> Run:
-    """A run of melstats on a toy tree whose folder has the dataset's name; `cached` trains for 20 steps.
+def evaluated(
+    tree: Path,
+    place: Path,
+    protocol: str,
+    variant: str = "",
+    user_list: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+    skip: bool = False,
+) -> Run:
+    """A run of melstats on a toy tree whose folder has the dataset's name; all but `quick` train for 20 steps.
 
     Args:
         place: Folder for the run and the list.
         user_list: Lines `file,split` for the variant "user".
+        only: Names of tasks to keep.
+        skip: Any number of clips may be missing.
     """
     name, labels = tree.name, place / "splits.csv" if variant == "user" else None
     if labels:
         labels.write_text("\n".join(["file,split", *user_list]))
     config = EvaluateConfig(
-        compute=Compute(device="cpu", threads=1), output=place / "runs", floor=False,
-        protocol=Protocol(name=protocol, steps=20 if protocol == "cached" else None, check_rates=False),
+        compute=Compute(device="cpu", threads=1), output=place / "runs", floor=False, only=tuple(only),
+        policy=BadFilePolicy("skip" if skip else "few"),
+        protocol=Protocol(name=protocol, steps=None if protocol == "quick" else 20, check_rates=False),
         data=DataRoots(
             root=tree.parent, variants={name: variant} if variant else {}, labels={name: labels} if labels else {}
         ),

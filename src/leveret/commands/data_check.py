@@ -48,11 +48,11 @@ class Check:
 
     def run(self) -> int:
         """Exit status 1 where something is wrong."""
-        from leveret.contracts import DatasetError
         from leveret.dataroots import DataRoots
         from leveret.datasets.checking import absent, examine
         from leveret.datasets.names import published
         from leveret.datasets.subjects import subject, words
+        from leveret.published_audio import DatasetError
         from leveret.runner import Compute
 
         if not self.names:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
+from leveret.progress import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Embed:
       leveret embed 'birds/**/*.flac' --encoder slowfast_nfnet_small --window 1 --hop 0.5 -o birds.npz
 
       find sounds -name '*.wav' | leveret embed - -o vectors.parquet
+
+      torchrun --nproc-per-node 2 -m leveret embed 'shards/*.tar' -o vectors.parquet
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]]
@@ -51,19 +54,26 @@ class Embed:
 
     def run(self) -> int:
         """Embed and write."""
+        import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.embedding import embed
         from leveret.runner import Compute
         from leveret.vectors import check_format, write_vectors
 
         check_format(self.output)
-        names = [name for given in self.inputs for name in (standard_input_lines() if given == "-" else [given])]
-        reporter = ConsoleReporter()
+        distributed.start()
+        names: list[str] = []
+        if distributed.is_first():  # standard input can be read once
+            names = [name for given in self.inputs for name in (standard_input_lines() if given == "-" else [given])]
+        names = distributed.from_first(names)
+        reporter = ConsoleReporter() if distributed.is_first() else Reporter()
         compute = Compute(device=self.device, dtype=self.dtype, batch_size=self.batch_size, compile=self.compile)
         vectors = embed(
             names, self.encoder, layer=self.layer, window=self.window, hop=self.hop, compute=compute,
             policy=BadFilePolicy(self.bad_files), reporter=reporter,
         )  # fmt: skip
+        if not distributed.is_first():
+            return 0
         if vectors.about["encoder"]["origin"].startswith("random"):
             reporter.say(
                 f"note: {self.encoder} has {vectors.about['encoder']['origin']}; give a checkpoint for trained ones"

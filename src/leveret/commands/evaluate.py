@@ -12,15 +12,16 @@ import tyro
 
 from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, percent, print_table, safe
 from leveret.paper import BEST, PREFIX, published
+from leveret.progress import Reporter
 from leveret.results import HARES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leveret.evaluation import Plan
     from leveret.paper import PublishedRow
     from leveret.results import TaskResult
     from leveret.runs import Run
+    from leveret.workload import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Evaluate:
       leveret evaluate --encoder slowfast_nfnet_f0 --layer all --tasks esc50 --data ~/datasets
 
       leveret evaluate --vectors vectors.parquet --tasks manifest:labels.csv --only birds
+
+      torchrun --nproc-per-node 8 -m leveret evaluate --encoder slowfast_nfnet_f0 --tasks hares --data ~/datasets
     """
 
     encoder: tuple[str, ...] = ()
@@ -55,12 +58,13 @@ class Evaluate:
     """Layers to read out, each scored by itself; `all` takes every layer, in one pass."""
     vectors: tuple[Path, ...] = ()
     """Parquet files of vectors made elsewhere (columns file, vector), scored like encoders."""
-    protocol: Literal["cached", "quick"] = "cached"
-    """cached: the paper's probe on cached windows. quick: logistic regression, seconds a task."""
+    protocol: Literal["paper", "cached", "quick"] = "cached"
+    """paper: a new random crop at each step. cached: the paper's probe on windows embedded once. quick: logistic
+    regression, seconds a task."""
     probe: str | None = None
     """Read-out in place of the protocol's own (`leveret list probes`); named in the result's protocol."""
     steps: int | None = None
-    """Optimizer steps of `cached` in place of the task's own; named in the result."""
+    """Optimizer steps of `paper` and `cached` in place of the task's own; named in the result."""
     seeds: int = 1
     """Train each probe with seeds 0 to N-1."""
     check_rates: bool = True
@@ -98,6 +102,7 @@ class Evaluate:
         """Plan, evaluate, show."""
         import torch
 
+        import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.evaluation import EvaluateConfig, Evaluation
@@ -125,17 +130,21 @@ class Evaluate:
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
             seed=self.seed, save_probes=self.save_probes, output=self.output,
         )  # fmt: skip
-        reporter = ConsoleReporter()
+        distributed.start()
+        reporter = ConsoleReporter() if distributed.is_first() else Reporter()
         if self.dtype == "bfloat16" and compute.torch_device().type == "cpu" and not _has_bfloat16():
             reporter.say("note: this processor has no bfloat16 arithmetic, so it is emulated, several times slower")
         evaluation = Evaluation(config, reporter)
-        plan = evaluation.plan()
+        plan = evaluation.plan() if distributed.is_first() else None
         if self.dry_run:
-            _print_plan(plan)
+            if plan:
+                _print_plan(plan)
             return 0
-        for line in _plan_lines(plan):
+        for line in _plan_lines(plan) if plan else []:
             reporter.say(line)
         runs = evaluation.run()
+        if not distributed.is_first():
+            return 0
         if self.json:
             sys.stdout.write("[" + ",\n".join(run.scorecard.to_json() for run in runs) + "]\n")
         else:
@@ -213,6 +222,8 @@ def _plan_lines(plan: "Plan") -> list[str]:
         f"plan: {windows:,} windows to embed, {cached:,} of them cached; {in_bytes(size)} of vectors; "
         f"about {in_time(plan.seconds)} of embedding"
     ]
+    if drawn := sum(row["drawn"] for row in plan.rows):
+        lines.append(f"up to {drawn:,} of the windows are embedded as they are drawn, and not kept")
     if half:
         lines.append(f"stored as float16, since float32 would take over 10 GB: {', '.join(half)}")
     return lines

@@ -13,11 +13,11 @@ from typing import Any
 from leveret.audio import SUFFIXES
 from leveret.batches import CropRule, plan_rows
 from leveret.clips import Clip, split_hash
-from leveret.contracts import DataFolder, DatasetError, Published
 from leveret.datasets.duplicates import Duplicate, duplicates, piece
 from leveret.datasets.subjects import SPLITS, Parts, Subject, of_published
 from leveret.findings import Finding, Status, usable
 from leveret.progress import Reporter, shares
+from leveret.published_audio import DataFolder, DatasetError, Published
 from leveret.results import MIN_COVERAGE
 
 _NAMES_IN_A_LINE = 3

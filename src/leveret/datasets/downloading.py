@@ -18,9 +18,9 @@ from urllib.request import Request, urlopen
 
 import pooch
 
-from leveret.contracts import Archive, DatasetError
 from leveret.home import require_space
 from leveret.progress import Reporter
+from leveret.published_audio import Archive, DatasetError
 from leveret.version import __version__
 
 TRIES = 5

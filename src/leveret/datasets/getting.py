@@ -15,13 +15,13 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from leveret.archives import ArchiveError, is_archive, unpack
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Published
 from leveret.dataroots import VARIABLE, DataRoots
 from leveret.datasets.checking import examine_names
 from leveret.datasets.downloading import fetch
 from leveret.findings import Finding, usable, with_status
 from leveret.home import require_space
 from leveret.progress import Reporter
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, Published
 
 STORE = ".leveret-downloads"
 UNPACKED_BYTES_PER_BYTE = 1.5

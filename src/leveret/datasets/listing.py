@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-from leveret.contracts import Dataset, Published
 from leveret.dataroots import DataRoots
 from leveret.datasets.names import corpora
 from leveret.paper import tasks as tasks_of_table_1
+from leveret.published_audio import Dataset, Published
 
 
 @dataclass(frozen=True)

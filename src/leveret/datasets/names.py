@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from leveret.contracts import Corpus, Dataset, Published
 from leveret.loading import datasets
+from leveret.published_audio import Corpus, Dataset, Published
 from leveret.registry import entries, unknown_name
 from leveret.results import HARES
 

@@ -18,9 +18,9 @@ import soundfile
 
 from leveret.archives import is_archive
 from leveret.audio import SUFFIXES, AudioError, load, read_info
-from leveret.contracts import DatasetError
 from leveret.home import require_space
 from leveret.progress import Reporter
+from leveret.published_audio import DatasetError
 from leveret.suites.exporting import FULL_SCALE, to_int16
 
 SAMPLE_RATE = 16_000

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leveret.clips import Clip, Fold, partitions
-from leveret.contracts import Corpus, DataFolder, Dataset, Published, Task
+from leveret.contracts import Task
 from leveret.dataroots import DataRoots
 from leveret.datasets.names import named, published
 from leveret.loading import load_tasks
+from leveret.published_audio import Corpus, DataFolder, Dataset, Published
 from leveret.results import HARES
 
 SPLITS = ("train", "valid", "test")

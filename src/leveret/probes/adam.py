@@ -2,15 +2,15 @@
 
 Source: paper, appendix A (batch and steps) and appendix C (Adam, warm-up over 5k steps to 2e-4, cosine to 0).
 Shapes: S seeds, L peak rates.
-Departures: at each step a clip is drawn and then one of its rows, where the paper crops at random (the protocol
-`cached`, docs/protocol.md). Beside the paper's rate the probe is tried at a tenth, ten and a hundred times of it on
-four fifths of train; that changes no score, it only says where the fixed rate under-fits. Reduction of the loss and
-first weights: see trainer.py.
+Departures: at each step a clip is drawn and then one of its rows: its random crops under the protocol `paper`, its
+windows under `cached` (docs/protocol.md). Beside the paper's rate the probe is tried at a tenth, ten and a hundred
+times of it on four fifths of train, always on windows; that changes no score, it only says where the fixed rate
+under-fits. Reduction of the loss and first weights: see trainer.py.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from jaxtyping import Int
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from leveret.contracts import FittedProbe, Progress, Table
 from leveret.optim import PEAK_RATE, WARMUP_STEPS
-from leveret.probes.holdout import hold_out, score
+from leveret.probes.holdout import clip_means_of, clip_score, hold_out, some_of
 from leveret.probes.trainer import Build, Trained, train
 
 RATE_FACTORS = (0.1, 1.0, 10.0, 100.0)
@@ -33,7 +33,8 @@ class AdamProbe(ABC):
     Facts: "steps", "batch", "peak_rate", "warmup_steps", "seeds"; "train_loss", a mean over the last hundred steps for
     each seed; "rate_check", {factor of the rate as text: score on the held-out fifth}, or None where it was not asked
     for; "rate_check_unit", what the fifth was cut by; "under_fitted", {"factor", "gain"} of the best higher rate where
-    it gains more than a point, else None.
+    it gains more than a point, else None; "crops", of crops that were drawn how many there are to draw from, and
+    whether they were embedded "once" or "as drawn", else None.
 
     Attributes:
         batch: Clips a step.
@@ -45,6 +46,7 @@ class AdamProbe(ABC):
     """
 
     logits: ClassVar[bool] = True
+    from_disk: ClassVar[bool] = True
 
     batch: int = 64
     steps: int = 400_000
@@ -75,18 +77,25 @@ class AdamProbe(ABC):
             "rate_check": None,
             "rate_check_unit": None,
             "under_fitted": None,
+            "crops": None,
         }
+        if train.crops is not None:
+            held = len(train.crops.held) > 0
+            facts["crops"] = {"from": int(train.crops.count.sum()), "embedded": "once" if held else "as drawn"}
         if self.check_rates:
-            facts |= self._check_rates(train, _part(progress, share, 1.0))
+            # whether a rate suits the vectors shows as well on the windows that are embedded anyway
+            windows = replace(train, crops=None, crop_targets=None)
+            facts |= self._check_rates(windows, _part(progress, share, 1.0))
         return self.readout([layer[:, 0] for layer in trained.layers], facts)
 
     def _check_rates(self, train: Table, progress: Progress | None) -> dict[str, Any]:
         division = hold_out(train)
         rates = [factor * self.peak_rate for factor in RATE_FACTORS]
         trained = self._train(train, division.kept, self.seeds[:1], rates, progress)
-        held = train.take(division.held)
-        scores = self.readout([layer[0] for layer in trained.layers], {}).scores(held.X)  # a rate in a seed's place
-        by_factor = {factor: score(of_rate, held) for factor, of_rate in zip(RATE_FACTORS, scores, strict=True)}
+        held = train.take(some_of(division.held, train))
+        readout = self.readout([layer[0] for layer in trained.layers], {})  # a rate in a seed's place
+        means = clip_means_of(readout, held)
+        by_factor = {factor: clip_score(of_rate, held) for factor, of_rate in zip(RATE_FACTORS, means, strict=True)}
         # a lower rate that is better on the held-out part says over-fitted, which is no fault of the rate
         best = max((factor for factor in RATE_FACTORS if factor >= 1), key=by_factor.__getitem__)
         gain = by_factor[best] - by_factor[1.0]

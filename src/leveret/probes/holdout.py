@@ -15,10 +15,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from leveret.contracts import Table
+from leveret.contracts import FittedProbe, Table
 from leveret.metrics import accuracy, mean_average_precision, paired_comparison
 
 HELD_OUT_SHARE = 0.2
+ENOUGH_CLIPS = 20_000
+_ROWS_AT_ONCE = 16_384
 _RESAMPLES = 200
 
 
@@ -82,6 +84,28 @@ def clip_means(scores: Float[Tensor, "R K"], rows: Int[Tensor, "R"], num_clips: 
     total = scores.new_zeros(num_clips, scores.shape[1], dtype=torch.float64)
     total.index_add_(0, rows, scores.double())
     return total / torch.bincount(rows, minlength=num_clips).unsqueeze(1)
+
+
+def clip_means_of(readout: FittedProbe, table: Table) -> Float[Tensor, "S M K"]:
+    """As `clip_means`, of every seed; vectors on disk are read and scored part by part."""
+    X = table.X
+    if isinstance(X, Tensor):
+        return torch.stack([clip_means(one, table.rows, table.num_clips) for one in readout.scores(X)])
+    total: Tensor | None = None
+    for first in range(0, len(X), _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        scores = readout.scores(X[part].read()).double()
+        total = scores.new_zeros(len(scores), table.num_clips, scores.shape[2]) if total is None else total
+        total.index_add_(1, table.rows[part], scores)
+    assert total is not None, "a table has a row"
+    return total / torch.bincount(table.rows, minlength=table.num_clips).unsqueeze(1)
+
+
+def some_of(clips: Int[Tensor, "m"], table: Table) -> Int[Tensor, "n"]:
+    """All of the clips, or of a table on disk enough to tell by, evenly spaced."""
+    if isinstance(table.X, Tensor):
+        return clips
+    return clips[:: -(-len(clips) // ENOUGH_CLIPS)]
 
 
 def score(scores: Float[Tensor, "R K"], table: Table) -> float:

@@ -65,8 +65,8 @@ class KnnReadout:
         Raises:
             ValueError: A vector is not finite.
         """
-        check_finite(table.X)
-        return cls(table.X, table.rows, table.targets, table.num_classes, min(k, table.num_clips), facts or {})
+        check_finite(table.vectors)
+        return cls(table.vectors, table.rows, table.targets, table.num_classes, min(k, table.num_clips), facts or {})
 
     @torch.no_grad()
     def scores(self, X: Float[Tensor, "R D"]) -> Float[Tensor, "1 R K"]:
@@ -188,11 +188,11 @@ class KnnProbe:
         voters = KnnReadout.of(kept, 1)
         sizes = [k for k in self.grid if k <= kept.num_clips] or [kept.num_clips]
         blocks: dict[int, list[Tensor]] = {k: [] for k in sizes}
-        for first in range(0, len(held.X), _ROWS_AT_ONCE):
-            nearest = voters.neighbours(held.X[first : first + _ROWS_AT_ONCE], sizes[-1])
+        for first in range(0, len(held.vectors), _ROWS_AT_ONCE):
+            nearest = voters.neighbours(held.vectors[first : first + _ROWS_AT_ONCE], sizes[-1])
             for k, votes in voters.votes(nearest, sizes).items():
                 blocks[k].append(votes)
-            notify(min(1.0, (first + _ROWS_AT_ONCE) / len(held.X)) * 0.95)
+            notify(min(1.0, (first + _ROWS_AT_ONCE) / len(held.vectors)) * 0.95)
         means = {k: clip_means(torch.cat(votes), held.rows, held.num_clips) for k, votes in blocks.items()}
         by_k = {k: clip_score(of_k, held) for k, of_k in means.items()}
         best = max(by_k, key=by_k.__getitem__)  # the first of equals: the fewest

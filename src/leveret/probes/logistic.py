@@ -98,7 +98,7 @@ class LogisticProbe:
         for number, value in enumerate(self.grid):
             optimum = problem.minimise(value, start, _CHOICE_TOLERANCE, self.max_iterations)
             start, iterations = optimum.point, iterations + optimum.iterations
-            rows = problem.readout(start, {}).scores(held.X)[0]
+            rows = problem.readout(start, {}).scores(held.vectors)[0]
             tried[value] = _Tried(start, clip_means(rows, held.rows, held.num_clips), score(rows, held))
             notify(0.9 * (number + 1) / len(self.grid))
             best = max(tried, key=lambda value: tried[value].score)  # the first of equals: the strongest
@@ -137,8 +137,8 @@ class _Problem:
         self.row_weights = 1 / count[table.rows].float()
         self.total_weight = float(table.num_clips)
         self.num_classes, self.multilabel = table.num_classes, table.multilabel
-        self.mean, self.scale = standardisation(table.X, self.row_weights)
-        self.X = standardised(table.X, self.mean, self.scale)
+        self.mean, self.scale = standardisation(table.vectors, self.row_weights)
+        self.X = standardised(table.vectors, self.mean, self.scale)
         self.gram = self.X.new_zeros(self.X.shape[1], self.X.shape[1])
         for block, weights in zip(self.X.split(_ROWS_AT_ONCE), self.row_weights.split(_ROWS_AT_ONCE), strict=True):
             self.gram.addmm_(block.T * (weights / self.total_weight), block)

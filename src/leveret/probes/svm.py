@@ -74,7 +74,7 @@ class SvmProbe:
         readouts: dict[float, LinearReadout] = {}
         for number, C in enumerate(self.grid):
             readouts[C] = fitter.fit(C, lambda share, number=number: notify((number + share) / len(self.grid)))  # type: ignore[misc]
-            scores[C] = score(readouts[C].scores(held.X)[0], held)
+            scores[C] = score(readouts[C].scores(held.vectors)[0], held)
         best = max(scores, key=scores.__getitem__)
         return readouts[best], {"C": best, "grid": {f"{C:g}": value for C, value in scores.items()}}
 
@@ -85,7 +85,8 @@ class _Fitter:
     def __init__(self, table: Table, tolerance: float) -> None:
         self.tolerance = tolerance
         self.num_classes = table.num_classes
-        self.mean, self.scale = standardisation(table.X, torch.ones(len(table.X), device=table.X.device))
+        X = table.vectors
+        self.mean, self.scale = standardisation(X, torch.ones(len(X), device=X.device))
         if table.multilabel:
             seen = table.targets.any(0)
             own = table.targets[:, seen][table.rows] > 0
@@ -93,7 +94,7 @@ class _Fitter:
             seen = torch.bincount(table.targets, minlength=table.num_classes) > 0
             own = table.targets[table.rows, None] == torch.nonzero(seen).squeeze(1)
         self.seen = seen
-        self.problem = SquaredHinge(standardised(table.X, self.mean, self.scale), own.float() * 2 - 1)
+        self.problem = SquaredHinge(standardised(X, self.mean, self.scale), own.float() * 2 - 1)
         self.last: Machines | None = None
 
     def fit(self, C: float, notify: Progress) -> LinearReadout:

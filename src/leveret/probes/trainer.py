@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from torch.optim.adam import adam
 
 from leveret.contracts import Progress, Table
+from leveret.disk_rows import fetch
 from leveret.optim import ADAM_BETAS, ADAM_EPS, WARMUP_STEPS, learning_rate
 
 CHUNK_STEPS = 256
@@ -47,8 +48,9 @@ class Windows:
 
     @classmethod
     def of(cls, table: Table) -> "Windows":
-        """Those of a table, on the CPU, where draws are made."""
-        count = torch.bincount(table.rows.cpu(), minlength=table.num_clips)
+        """Those of a table, or of its crops, on the CPU, where draws are made."""
+        crops = table.crops
+        count = crops.count if crops else torch.bincount(table.rows.cpu(), minlength=table.num_clips)
         return cls(count.cumsum(0) - count, count)
 
 
@@ -136,8 +138,8 @@ def train(
     """One head for each seed and rate, each exactly as if it were trained alone.
 
     Args:
-        table: Its device is the device that trains; its vectors are used as they are.
-        clips: Train on these alone; None is all of them.
+        table: Its device is the device that trains; its vectors, or its crops, are used as they are.
+        clips: Train on these alone; None is all of them. Of a table without crops.
 
     Raises:
         ValueError: The gradient stopped being finite; the message says at which step.
@@ -172,10 +174,13 @@ def _train_together(
     warmup_steps: int,
     notify: Progress,
 ) -> Float[Tensor, "S L"]:
-    X, device, K = table.X, table.X.device, table.num_classes
+    device, K, crops = table.X.device, table.num_classes, table.crops
+    X, targets = (table.X, table.targets) if crops is None else (crops.held, table.crop_targets)
+    assert targets is not None, table
     D, S, L = X.shape[1], len(seeds), len(peak_rates)
-    windows, targets = Windows.of(table), table.targets
+    windows = Windows.of(table)
     if clips is not None:
+        assert crops is None, table
         chosen = clips.cpu()
         windows, targets = Windows(windows.first[chosen], windows.count[chosen]), targets[clips]
     scale = 1 / (batch * K) if table.multilabel else 1 / batch
@@ -199,10 +204,13 @@ def _train_together(
         place, in_block = step % CHUNK_STEPS, step % CHUNK_STEPS % block
         if place == 0:
             drawn = [draw(windows, seed, step // CHUNK_STEPS, batch) for seed in seeds]
-            clip_chunk, row_chunk = (torch.stack(part, 1).to(device) for part in zip(*drawn, strict=True))
+            clip_chunk, row_chunk = (torch.stack(part, 1)[: steps - step] for part in zip(*drawn, strict=True))
+            if crops is not None:
+                X, clip_chunk, row_chunk = crops.drawn(clip_chunk, row_chunk, seeds, step)
+            clip_chunk, row_chunk = clip_chunk.to(device), row_chunk.to(device)
         if in_block == 0:
             rows = row_chunk[place : place + block]
-            torch.index_select(X, 0, rows.flatten(), out=vectors[: len(rows)].view(-1, D))
+            fetch(X, rows.flatten(), vectors[: len(rows)].view(-1, D))
             if vectors32 is not vectors:
                 vectors32.copy_(vectors)
             wanted = _wanted(targets, clip_chunk[place : place + block], K)  # (n, S, 1, K, B)

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, Corpus, DataFolder, Dataset, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, Corpus, DataFolder, Dataset, MissingDatasetError
 from leveret.tasks.audioset_segments import (
     BALANCED,
     EVAL,

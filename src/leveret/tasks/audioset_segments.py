@@ -12,7 +12,7 @@ from typing import NamedTuple, overload
 
 from leveret.audio import SUFFIXES
 from leveret.clips import Clip
-from leveret.contracts import DatasetError, MissingDatasetError
+from leveret.published_audio import DatasetError, MissingDatasetError
 from leveret.tasks.published_files import read_table
 
 TABLES = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/"

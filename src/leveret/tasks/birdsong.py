@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
 from leveret.tasks.published_files import audio_by_stem, first_file, metadata_folder, read_table, require_some
 from leveret.tasks.split_rules import DividedTask, ranked_fold, require_both, user_fold
 

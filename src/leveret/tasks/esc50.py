@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
 from leveret.tasks.published_files import audio_by_stem, first_folder, read_table, require_some
 
 SOURCE = "https://github.com/karolpiczak/ESC-50 (about 600 MB, CC BY-NC 3.0)"

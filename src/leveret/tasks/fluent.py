@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
 from leveret.tasks.published_files import (
     as_stored,
     first_folder,

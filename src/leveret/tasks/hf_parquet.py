@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from leveret.audio import SUFFIXES
 from leveret.content import content_digests
-from leveret.contracts import DataFolder, DatasetError
 from leveret.home import home, require_space
 from leveret.journal import json_or_none
 from leveret.manifests import SPLITS
+from leveret.published_audio import DataFolder, DatasetError
 from leveret.tasks.suite_settings import say
 from leveret.tasks.xares_unpack import INDEX, make_whole
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leveret.audio import SUFFIXES
 from leveret.clips import Clip
-from leveret.contracts import Archive, Corpus, DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import Archive, Corpus, DataFolder, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import first_folder, read_lines, require_some
 
 SOURCE = "https://www.openslr.org/12 (60 GB, CC BY 4.0)"

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import first_folder, in_any_format, iter_table, read_table, require_some
 
 SOURCE = (

@@ -19,7 +19,8 @@ from sys import intern
 from typing import Any, Literal, NamedTuple
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import audio_by_stem, first_folder, require_some
 
 SOURCE = "https://magenta.tensorflow.org/datasets/nsynth (the json/wav archives, 25 GB, CC BY 4.0)"

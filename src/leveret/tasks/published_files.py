@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leveret.audio import SUFFIXES
-from leveret.contracts import DataFolder, DatasetError, MissingDatasetError
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 
 _LOOKED_FOR = 100
 
@@ -112,6 +112,18 @@ def require_some(paths: Iterable[Path], title: str, source: str) -> None:
         )
 
 
+def metadata_folder(folder: DataFolder) -> Path:
+    """Where the metadata lies: the root, or the folder that `labels` names, by itself or by a file in it."""
+    named = folder.labels or folder.root
+    return named.parent if named.is_file() else named
+
+
+def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path:
+    """The first of the names in the first of the folders that holds one; the first in the first where none does."""
+    candidates = [folder / name for folder in folders for name in names]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
 def require_unique(names: Iterable[str], where: Path) -> None:
     """Refuse a list that names something twice, as two lists in one file do.
 
@@ -136,15 +148,3 @@ def as_stored(paths: Sequence[Path]) -> list[Path]:
         if any(path.with_suffix(suffix).is_file() for path in some):
             return [path.with_suffix(suffix) for path in paths]
     return list(paths)
-
-
-def metadata_folder(folder: DataFolder) -> Path:
-    """Where the metadata lies: the root, or the folder that `labels` names, by itself or by a file in it."""
-    named = folder.labels or folder.root
-    return named.parent if named.is_file() else named
-
-
-def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path:
-    """The first of the names in the first of the folders that holds one; the first in the first where none does."""
-    candidates = [folder / name for folder in folders for name in names]
-    return next((path for path in candidates if path.is_file()), candidates[0])

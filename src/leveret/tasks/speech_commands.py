@@ -25,7 +25,8 @@ from typing import Self
 
 from leveret.audio import SUFFIXES, AudioError, read_info
 from leveret.clips import Clip, Fold
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import in_any_format, metadata_folder, read_lines, require_some, require_unique
 from leveret.tasks.split_rules import DividedTask
 

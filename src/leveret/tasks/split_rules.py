@@ -11,8 +11,9 @@ from hashlib import sha1
 from pathlib import PurePath
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import DataFolder, DatasetError, Task
+from leveret.contracts import Task
 from leveret.manifests import SPLITS
+from leveret.published_audio import DataFolder, DatasetError
 from leveret.tasks.published_files import read_table
 
 LISTS = "the folder that https://github.com/deepmind/slowfast_nfnets links to, rewritten as a table file,split"

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import as_stored, read_lines, require_some, require_unique
 from leveret.tasks.split_rules import DividedTask
 

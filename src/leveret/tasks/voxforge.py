@@ -26,7 +26,8 @@ import numpy as np
 from leveret.audio import SUFFIXES
 from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
-from leveret.contracts import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError, Task
+from leveret.contracts import Task
+from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
 from leveret.tasks.published_files import read_lines, require_unique
 from leveret.tasks.split_rules import DividedTask
 

@@ -1,0 +1,169 @@
+"""Several processes under torchrun, of which one may be killed, give the bytes of one process.
+
+The commands run as a person runs them; each process computes with one thread.
+"""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leveret.runs import find_runs
+from leveret.vectors import read_vectors
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+ALONE = (sys.executable,)
+# counts what it embeds, and kills its process once when it is told to
+ENCODER = """
+import os, signal, torch
+RANK, HERE = os.environ.get("RANK", "0"), os.path.dirname(__file__)
+class Counting:
+    sample_rate = 16000
+    calls = 0
+    def embed(self, wave):
+        if wave.shape[1] < 16000:  # the fingerprint's waves are longer
+            Counting.calls += 1
+            order = os.path.join(HERE, f"kill-{RANK}")
+            if Counting.calls == 3 and os.path.exists(order):
+                os.unlink(order)
+                os.kill(os.getpid(), signal.SIGKILL)
+            with open(os.path.join(HERE, f"embedded-{RANK}"), "a") as file:
+                file.write("." * len(wave))
+        return torch.stack([wave.mean(1), wave.std(1), wave.abs().amax(1), wave[:, 0]], 1)
+"""
+
+
+def start(home: Path, *words: object) -> "subprocess.Popen[str]":
+    environment = os.environ | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    for name in ("RANK", "WORLD_SIZE"):
+        environment.pop(name, None)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def run(home: Path, *words: object) -> tuple[str, str]:
+    process = start(home, *words)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return out, said
+
+
+def stored(home: Path) -> dict[str, bytes]:
+    """The bytes of every store's rows."""
+    return {path.parent.name: path.read_bytes() for path in (home / "embeddings").glob("??/*/rows.bin")}
+
+
+def without_time(card: dict[str, object]) -> dict[str, object]:
+    """A scorecard without what differs from run to run."""
+    plain = json.loads(json.dumps(card))
+    plain.pop("run")
+    for task in plain["tasks"]:
+        task.pop("seconds")
+    return plain
+
+
+@pytest.fixture
+def dev_manifest(shared, tmp_path):
+    """Six classes of real clips of five seconds."""
+    source = shared / "data" / "dev" / "manifest.csv"
+    with source.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["task"] == "env_esc50"]
+    labels = sorted({row["label"] for row in rows})[:6]
+    lines = ["file,label,split,group"]
+    for label in labels:
+        for split in ("train", "test"):
+            some = [row for row in rows if (row["label"], row["split"]) == (label, split)][:4]
+            lines += [f"{source.parent / row['file']},{label},{split},{row['group']}" for row in some]
+    path = tmp_path / "dev.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def counting(tmp_path):
+    path = tmp_path / "counting.py"
+    path.write_text(ENCODER)
+    return path
+
+
+@pytest.mark.real
+def test_two_ranks_give_the_bytes_and_the_scorecard_of_one_process(dev_manifest, tmp_path):
+    words = ("-m", "leveret", "evaluate", "--encoder", "melstats", "slowfast_nfnet_tiny", "--batch-size", "5")
+    words += ("--tasks", f"manifest:{dev_manifest}", "--crop", "2", "--steps", "300", "--save-probes", "-o")
+    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "runs-1")
+    out, said = run(tmp_path / "home-2", *TORCHRUN, "--nproc-per-node", "2", *words, tmp_path / "runs-2")
+    assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
+    assert len(stored(tmp_path / "home-1")) == 4
+    one, two = find_runs(tmp_path / "runs-1"), find_runs(tmp_path / "runs-2")
+    assert len(one) == len(two) == 2
+    for alone, together in zip(*(sorted(runs, key=lambda run: run.folder.name) for runs in (one, two)), strict=True):
+        cards = [json.loads((run.folder / "scorecard.json").read_text()) for run in (alone, together)]
+        assert without_time(cards[0]) == without_time(cards[1])
+        assert [card["run"]["processes"] for card in cards] == [1, 2]
+        for part in ("predictions", "probes"):
+            names = sorted(path.name for path in (alone.folder / part).iterdir())
+            assert names == sorted(path.name for path in (together.folder / part).iterdir())
+        (predictions,) = (alone.folder / "predictions").iterdir()
+        assert predictions.read_bytes() == (together.folder / "predictions" / predictions.name).read_bytes()
+    assert out.count("protocol cached@300") == 1, "rank 0 alone talks"
+    assert said.count("plan:") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_rank_that_is_killed_and_started_again_loses_a_piece_at_most(tone_manifest, counting, tmp_path, killed):
+    manifest = tone_manifest(num_clips=120, splits="train test")
+    words = ("-m", "leveret", "embed", manifest.parent / "audio", "--encoder", f"py:{counting}:Counting")
+    words += ("--batch-size", "4", "-o")
+    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "1.parquet")
+    alone = (tmp_path / "embedded-0").read_text()
+    (tmp_path / "embedded-0").unlink()
+    order = tmp_path / f"kill-{killed}"
+    order.touch()
+    torchrun = (*TORCHRUN, "--nproc-per-node", "2", "--max-restarts", "1")
+    run(tmp_path / "home-2", *torchrun, *words, tmp_path / "2.parquet")
+    assert not order.exists()
+    assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
+    np.testing.assert_array_equal(
+        read_vectors(tmp_path / "1.parquet").vector, read_vectors(tmp_path / "2.parquet").vector
+    )
+    together = [(tmp_path / f"embedded-{rank}").read_text() for rank in range(2)]
+    assert all(together)
+    # the other rank may have been stopped between a batch's vectors and its line in the journal
+    assert len(alone) <= sum(map(len, together)) <= len(alone) + 4
+    (journal,) = (tmp_path / "home-2").rglob("journal*.jsonl")
+    assert journal.name == "journal.jsonl"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share_home", [True, False])
+def test_two_hosts_give_the_bytes_of_one_process_where_they_share_the_cache_folder(
+    tone_manifest, counting, tmp_path, share_home
+):
+    manifest = tone_manifest(num_clips=40, splits="train test")
+    words = ("-m", "leveret", "embed", manifest.parent / "audio", "--encoder", f"py:{counting}:Counting")
+    words += ("--batch-size", "4", "-o", tmp_path / "v.npz")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = (*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "hares")
+    torchrun += ("--rdzv-endpoint", f"127.0.0.1:{port}")
+    homes = [tmp_path / f"home-{k if not share_home else 0}" for k in range(2)]
+    agents = [start(home, *torchrun, *words) for home in homes]
+    said = "".join(agent.communicate(timeout=120)[1] for agent in agents)
+    if not share_home:
+        assert any(agent.returncode for agent in agents)
+        assert "processes on several machines need one cache folder: set LEVERET_HOME" in said
+        assert not (tmp_path / "v.npz").exists()
+        return
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    together = [(tmp_path / f"embedded-{rank}").read_text() for rank in range(2)]
+    assert sum(map(len, together)) == 40
+    run(tmp_path / "home-alone", *ALONE, *words)
+    assert stored(tmp_path / "home-alone") == stored(homes[0])

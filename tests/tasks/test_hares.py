@@ -1,0 +1,131 @@
+"""The suite `hares`: all twelve tasks on toy trees under each protocol; what is missing is named; no mean is HARES."""
+
+import csv
+
+import pytest
+import soundfile
+from tests.tasks.toy_environment import audioset_tree, birdsong_tree, tone, tut18_tree
+from tests.tasks.toy_music import magnatagatune_tree, nsynth_tree
+from tests.tasks.toy_speech import fluent_tree, speech_commands_tree, voxceleb_tree, voxforge_tree
+
+from leveret import paper
+from leveret.batches import BadFilePolicy
+from leveret.cli import main
+from leveret.dataroots import DataRoots
+from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.loading import datasets, find_tasks
+from leveret.protocols import Protocol
+from leveret.published_audio import MissingDatasetError
+from leveret.results import HARES_TASKS
+from leveret.runner import Compute
+
+APPENDIX_A = {
+    # crop in seconds, read-out, batch, steps, metric, kind
+    "audioset": (3.0, "mlp", 128, 200_000, "map", "multi"),
+    "birdsong": (1.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "tut18": (5.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "esc50": (5.0, "svm", None, None, "micro_f1", "single"),
+    "speech_commands_v1": (1.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "speech_commands_v2": (1.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "voxforge": (3.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "voxceleb": (3.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "fluent_speech_commands": (3.0, "linear", 64, 400_000, "exact_match", "slots"),
+    "nsynth_pitch": (1.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "nsynth_instrument": (4.0, "linear", 64, 400_000, "micro_f1", "single"),
+    "magnatagatune": (3.0, "linear", 128, 20_000, "map", "multi"),
+}
+"""A second copy of the paper's appendix A."""
+
+
+def esc50_tree(root):
+    """Two classes, two clips of each in each of five folds."""
+    (root / "meta").mkdir(parents=True)
+    (root / "audio").mkdir()
+    with (root / "meta" / "esc50.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "fold", "target", "category", "esc10", "src_file", "take"])
+        for number in range(20):
+            fold, target = number // 4 + 1, number % 2
+            name = f"{fold}-{100 + number}-A-{target}.wav"
+            table.writerow([name, fold, target, ("dog", "rooster")[target], "True", 100 + number, "A"])
+            soundfile.write(root / "audio" / name, tone(300 + 900 * target, 1.0, 44_100, number), 44_100)
+    return root
+
+
+TREES = {
+    "audioset": audioset_tree, "birdsong": birdsong_tree, "tut18": tut18_tree, "esc50": esc50_tree,
+    "speech_commands": speech_commands_tree, "fluent_speech_commands": fluent_tree, "voxforge": voxforge_tree,
+    "voxceleb": voxceleb_tree, "nsynth": nsynth_tree, "magnatagatune": magnatagatune_tree,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hares")
+    for name, make in TREES.items():
+        make(root / name)
+    return root
+
+
+def test_the_datasets_make_the_twelve_tasks_of_the_paper():
+    assert set(datasets()) == set(TREES)
+    assert {task for dataset in datasets().values() for task in dataset.tasks} == set(paper.tasks()) == set(HARES_TASKS)
+
+
+def test_every_number_of_appendix_a(root):
+    tasks = find_tasks(["hares"], data=DataRoots(root=root)).tasks
+    assert [task.name for task in tasks] == list(HARES_TASKS)
+    for task in tasks:
+        crop, head, batch, steps, metric, kind = APPENDIX_A[task.name]
+        assert (task.crop_seconds, task.head, task.metric, task.kind) == (crop, head, metric, kind), task.name
+        assert task.domain == paper.tasks()[task.name].domain
+        if batch is not None:
+            assert (task.batch, task.steps) == (batch, steps), task.name
+        assert (task.mixed_passes > 0) == (task.name in ("audioset", "esc50"))
+        assert task.num_windows == {"audioset": 10, "nsynth_pitch": 4}.get(task.name, 0)
+        assert not task.whole_clip
+        assert task.suite == "hares"
+
+
+@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
+def test_all_twelve_run_and_their_mean_is_not_called_hares(root, tmp_path, protocol):
+    config = EvaluateConfig(
+        compute=Compute(device="cpu", threads=1), output=tmp_path, floor=False, data=DataRoots(root=root),
+        protocol=Protocol(name=protocol, steps=None if protocol == "quick" else 10, check_rates=False),
+        policy=BadFilePolicy("skip"),
+    )  # fmt: skip
+    (run,) = evaluate("melstats", "hares", protocol, config=config)
+    assert [result.task for result in run.scorecard.tasks] == list(HARES_TASKS)
+    assert all(0 <= result.score <= 1 for result in run.scorecard.tasks)
+    summary = run.scorecard.summaries()["hares"]
+    # of every published test set a few clips only
+    assert summary.title == "mean of 12 of the 12 tasks, partial"
+    assert any(note.startswith("nsynth_pitch: ") for note in summary.notes)
+
+
+def test_of_three_datasets_three_scores_nine_lines_of_what_is_missing_and_no_hares(root, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("LEVERET_DATA", raising=False)
+    for name in ("esc50", "tut18", "magnatagatune"):
+        (tmp_path / name).symlink_to(root / name)
+    words = ["evaluate", "--encoder", "melstats", "--tasks", "hares", "--data", str(tmp_path), "--protocol", "quick"]
+    assert main([*words, "--no-floor", "-o", str(tmp_path / "runs"), "--bad-files", "skip"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    missing = [line.split(":")[0].split()[-1] for line in lines if line.startswith("  missing ")]
+    assert sorted(missing) == sorted(set(HARES_TASKS) - {"esc50", "tut18", "magnatagatune"})
+    assert all("it is to be had from" in line for line in lines if line.startswith("  missing "))
+    scored = [line.split()[0] for line in lines if line.split() and line.split()[0] in HARES_TASKS]
+    assert scored == ["tut18", "esc50", "magnatagatune"]
+    assert any(line.startswith("mean of 3 of the 12 tasks, partial") for line in lines)
+    assert not any(line.startswith(("HARES ", "HARES*")) for line in lines)
+
+
+def test_where_nothing_is_there_every_source_is_named(tmp_path):
+    with pytest.raises(MissingDatasetError, match="none of the twelve HARES tasks is there") as found:
+        find_tasks(["hares"], data=DataRoots(root=tmp_path))
+    assert all(dataset.source in str(found.value) for dataset in datasets().values())
+
+
+def test_one_task_of_a_dataset_goes_by_its_own_name(root):
+    data = DataRoots(root=root)
+    assert [task.name for task in find_tasks(["nsynth_pitch"], data=data).tasks] == ["nsynth_pitch"]
+    assert {task.name for task in find_tasks(["nsynth"], data=data).tasks} == {"nsynth_pitch", "nsynth_instrument"}
