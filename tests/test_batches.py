@@ -293,7 +293,8 @@ def test_random_crops_begin_where_windows_on_the_grid_do(rate, seconds):
     expected = [len(window_starts(length, seconds, GRID_SECONDS)) for length in lengths.tolist()]
     assert num_crop_starts(lengths, seconds).tolist() == expected
     # in whole samples: one more for each full 10 ms, and one where the clip is no longer than the crop
-    by_hand = np.maximum(spans, 0) * 100 // rate + 1
+    spare = round(seconds * rate) + spans - seconds * rate
+    by_hand = np.maximum(spare, 0) * 100 // rate + 1
     np.testing.assert_array_equal(expected, by_hand)
 
 

@@ -17,13 +17,24 @@ LEVELS = {
     "protocols": 3, "clip_scoring": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
     "loading": 4, "scoring": 4, "gathering": 4,
     "runner": 5, "hear": 5, "datasets": 5,
-    "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6,
+    "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6, "overlap": 6,
     "vector_rows": 7, "checking": 7, "workload": 7, "classifying": 7,
     "evaluation": 8,
     "__init__": 9, "doctor": 9,
     "commands": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip
-ROOMS = ("encoders", "adapters", "tasks", "probes", "objectives", "suites", "checking", "datasets", "commands")
+ROOMS = (
+    "encoders",
+    "adapters",
+    "tasks",
+    "probes",
+    "objectives",
+    "suites",
+    "checking",
+    "datasets",
+    "overlap",
+    "commands",
+)
 # completion lists the commands and their options, so it asks the module that knows them
 ALLOWED = {("commands", "cli")}
 

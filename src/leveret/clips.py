@@ -52,6 +52,16 @@ def split_hash(folds: Iterable[Fold]) -> str:
     return digest.hexdigest()
 
 
+def scored_clips(folds: Iterable[Fold]) -> list[Clip]:
+    """The test clips of all folds, each once."""
+    return list({clip.id: clip for fold in folds for clip in fold.test}.values())
+
+
+def list_digest(clips: Sequence[Clip]) -> str:
+    """Digest of ids, labels and groups, independent of where the files lie and of their order."""
+    return split_hash([Fold((), (), clips)])
+
+
 def partitions(folds: Sequence[Fold]) -> list[list[Clip]]:
     """Clips grouped by the splits they stand in, so that no clip is embedded twice for several folds."""
     places: dict[str, list[tuple[int, str]]] = defaultdict(list)

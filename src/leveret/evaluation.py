@@ -14,12 +14,14 @@ import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.cache import digest_of
+from leveret.clips import list_digest, scored_clips
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Job, Rows, embed_job
 from leveret.home import cache_root
 from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
+from leveret.overlap.report import UNCHECKED, contamination_of
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
@@ -54,6 +56,7 @@ class EvaluateConfig:
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
         save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
+        contamination: Report of `leveret data overlap` about what all the encoders but the floor were trained on.
         output: Folder for the run folders.
     """
 
@@ -70,6 +73,7 @@ class EvaluateConfig:
     compute: Compute = Compute()
     seed: int = 0
     save_probes: bool = False
+    contamination: Path | None = None
     output: Path = Path("runs")
 
     def __post_init__(self) -> None:
@@ -133,13 +137,17 @@ class Evaluation:
             found = find_tasks(config.tasks, config.only, config.crop, config.data)
         self.missing = found.missing
         for task in found.tasks:
-            # a head that does not exist is told before hours of embedding
+            config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
             if config.protocol.draws_crops(task) and config.vectors:
                 raise ValueError(
                     f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {config.vectors[0]} holds "
                     "vectors of windows; score vector files by `cached` or `quick`"
                 )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
+        self.contamination = contamination_of(
+            config.contamination,
+            [(work.task.suite, work.task.name, list_digest(scored_clips(work.folds))) for work in self.works],
+        )
         self.runners = [
             runner
             for one in loaded
@@ -272,6 +280,9 @@ class Evaluation:
             clips=work.counts(bad),
             coverage=work.coverage(bad),
             split_hash=work.split_hash,
+            contamination=UNCHECKED
+            if entrant.is_floor
+            else self.contamination.get(f"{task.suite}/{task.name}", UNCHECKED),
             seconds=time.monotonic() - started,
             **outcome.values,
         )
@@ -291,11 +302,11 @@ class Evaluation:
         # the encoder stands beside; its objects are no JSON
         # where the data lies is no part of what is measured; the splits tell which data it is
         plain = replace(self.config, encoders=(), vectors=(), output=Path(), data=DataRoots())
-        left_out = ("encoders", "vectors", "output", "data")
+        left_out = ("encoders", "vectors", "output", "data", "contamination")
         settings = {key: value for key, value in asdict(plain).items() if key not in left_out}
         return {
             "encoder": dict(encoder),
-            "settings": settings,
+            "settings": {**settings, "contamination": self.contamination},
             "splits": {f"{work.task.suite}/{work.task.name}": work.split_hash for work in self.works},
             "code": code_digest(),
         }

@@ -74,6 +74,19 @@ def read_manifest(path: Path) -> list[ManifestPart]:
     return [_part(path, name, task_rows, slot_columns, settings.get(name, {})) for name, task_rows in by_task.items()]
 
 
+def read_files(path: Path) -> list[Clip]:
+    """Every file, or span of one, that a manifest names, once and without labels, whatever its task and split.
+
+    Raises:
+        ManifestError: The file is no table, has no column `file`, or a cell of a row is wrong.
+    """
+    rows, columns = _read_rows(path)
+    if "file" not in columns:
+        raise ManifestError(f"{path} has no column 'file'; its columns are {', '.join(map(repr, columns))}")
+    distinct = {(row["file"], row.get("start"), row.get("end")): (number, {**row, "label": ""}) for number, row in rows}
+    return _clips(path, path.stem, distinct.values(), (), "multi")[0]
+
+
 def _part(
     path: Path,
     name: str,

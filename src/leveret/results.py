@@ -63,7 +63,7 @@ class TaskResult:
         substitute: Its splits stand in for splits of the paper that were never published.
         official_clips: Split -> number of clips as published.
         contamination: Whether test clips were met in what the encoder was trained on: "unchecked", "none found", or
-            "N clips".
+            "N clips"; in brackets follows how many clips could not be checked.
         unscored_classes: Classes without a test clip, left out of a mean over classes.
         split_hash: Digest of clips, labels and groups by split.
         notes: Of the task.
@@ -120,6 +120,8 @@ class TaskResult:
             found.append(f"interval over {self.interval_groups} groups only")
         if self.floor is not None and self.score < self.floor:
             found.append(f"below the melstats floor of {100 * self.floor:.1f}")
+        if self.contamination not in ("unchecked", "none found"):
+            found.append(f"test clips met in training: {self.contamination}")
         return found
 
 

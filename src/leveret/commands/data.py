@@ -22,6 +22,8 @@ class Data:
 
     export: tasks in the layout of HEAR or X-ARES.
 
+    overlap: test clips that occur in what an encoder was trained on.
+
     `leveret data ACTION --help` tells an action's options.
 
     Examples:
@@ -34,6 +36,8 @@ class Data:
       leveret data prepare esc50 --data ~/datasets -o ~/datasets-16k
 
       leveret data export manifest:labels.csv --format hear -o hear-tasks
+
+      leveret data overlap librispeech fluent_speech_commands --data ~/datasets
     """
 
     ACTIONS: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -43,9 +47,10 @@ class Data:
             "check": ("data_check", "Check"),
             "prepare": ("data_prepare", "Prepare"),
             "export": ("data_export", "Export"),
+            "overlap": ("data_overlap", "Overlap"),
         }
     )
     """Action -> module of `leveret.commands` and class: what `leveret data ACTION` runs."""
 
-    action: tyro.conf.Positional[Literal["list", "get", "check", "prepare", "export"]]
+    action: tyro.conf.Positional[Literal["list", "get", "check", "prepare", "export", "overlap"]]
     """What to do."""

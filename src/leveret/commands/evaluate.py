@@ -91,6 +91,8 @@ class Evaluate:
     """Draws the weights of an encoder given by its bare name."""
     save_probes: bool = False
     """Keep the fitted probes in the run folder, for `leveret classify`."""
+    contamination: Path | None = None
+    """Report of `leveret data overlap` about what the encoders were trained on."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs")
     """Folder for the run folders."""
     dry_run: bool = False
@@ -128,7 +130,8 @@ class Evaluate:
             data=DataRoots.parse(self.data, self.labels, list(datasets()), self.variant), protocol=protocol,
             crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
-            seed=self.seed, save_probes=self.save_probes, output=self.output,
+            seed=self.seed, save_probes=self.save_probes, contamination=self.contamination,
+            output=self.output,
         )  # fmt: skip
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()

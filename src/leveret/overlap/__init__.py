@@ -1,0 +1,1 @@
+"""Whether what an encoder was trained on holds clips of a test split."""

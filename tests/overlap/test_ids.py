@@ -1,0 +1,40 @@
+"""Ids of recordings are read where a name says them, and words are not taken for ids."""
+
+from pathlib import Path
+
+import pytest
+
+from leveret.clips import Clip
+from leveret.overlap.ids import recording_ids
+
+
+def ids(path, owner="", group="g", source=""):
+    return set(recording_ids(Clip(path, Path(path), (), group, source), owner))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("audio/1-100032-A-0.wav", ("freesound id", "100032")),
+        ("ff1010bird_wav/wav/64486.wav", ("freesound id", "64486")),
+        ("FSD50K.dev_audio/64486.wav", ("freesound id", "64486")),
+        ("mine/64486__someone__a-dog.wav", ("freesound id", "64486")),
+        ("wav/id10001/1zcIwhmdeo4/00001.wav", ("youtube id", "1zcIwhmdeo4")),
+        ("eval/Y1zcIwhmdeo4.wav", ("youtube id", "1zcIwhmdeo4")),
+        ("eval/1zcIwhmdeo4_30.000_40.000.flac", ("youtube id", "1zcIwhmdeo4")),
+        ("eval/1zcIwhmdeo4.flac", ("youtube id", "1zcIwhmdeo4")),
+    ],
+)
+def test_a_name_says_the_recording(path, expected):
+    assert ids(path) == {expected}
+
+
+@pytest.mark.parametrize(
+    "path", ["recording_1.wav", "yesterday_ab.wav", "Yesterday_ab.wav", "000.wav", "64486.wav", "1-2.wav"]
+)
+def test_a_word_or_a_bare_number_is_no_id(path):
+    assert ids(path) == set()
+
+
+def test_a_clip_of_audioset_has_its_video_for_a_group():
+    assert ids("x/abcdefghijk.wav", "audioset", group="abcdefghijk") == {("youtube id", "abcdefghijk")}
