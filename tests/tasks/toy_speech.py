@@ -1,92 +1,116 @@
-"""Toy trees of Speech Commands, Fluent Speech Commands, VoxForge and VoxCeleb1, laid out as their archives are."""
+"""Toy trees of the speech datasets, in the exact layout of their archives."""
 
+import csv
 from pathlib import Path
 
-import numpy as np
 import soundfile
+from tests.tasks.toy_environment import tone
 
-from leveret.tasks.fluent import SLOTS
-from leveret.tasks.speech_commands import BACKGROUND, LABELS_V2, SILENCE, SILENCE_WINDOWS, TEN_WORDS, UNKNOWN
+from leveret.tasks.speech_commands import BACKGROUND, SILENCE, SILENCE_WINDOWS, TEN_WORDS, UNKNOWN, VERSIONS
+from leveret.tasks.voxforge import LANGUAGES, speaker_splits
 
-FLUENT_ROWS = {
-    "train": [("aaa", 0, 4, 2), ("bbb", 5, 9, 1), ("aaa", 1, 7, 0), ("bbb", 2, 0, 2)],
-    "valid": [("ccc", 0, 4, 2)],
-    "test": [("ddd", 0, 4, 2), ("ddd", 5, 9, 1), ("eee", 1, 7, 0)],
-}
-"""Split -> speaker and the indices of action, object and location."""
-VOXCELEB = {"id10001": ("1", "1", "3"), "id10270": ("1", "2", "3"), "id11251": ("1", "1", "3")}
-"""Speaker -> split of each utterance, each of a video of its own."""
+RATE = 16_000
+COMMAND_SPEAKERS = {"train": ("0a7c2a8d", "3bfd30e6"), "validation": ("b2ae3928",), "testing": ("bb05582b",)}
+"""List that names them ("train" is none) -> hashes of the speakers, each of whom says every word once."""
+COMMAND_UNKNOWN = ("seven", "zero")
+COMMAND_SILENCE = ("842", "4683")
+BACKGROUND_SECONDS = 1.6
+"""Two windows of silence in each of the six files."""
+FLUENT = [
+    ("activate", "lights", "kitchen"), ("increase", "heat", "none"), ("bring", "socks", "none"),
+    ("change language", "Chinese", "none"), ("deactivate", "lights", "bedroom"),
+]  # fmt: skip
+FLUENT_SPEAKERS = {"train": ("2BqVo8kVB2Skwgyb", "4aGjX3AG5xcxeL7a"), "valid": ("7NqqnAOPVVSKnxyv",),
+                   "test": ("4BrX8aDqK2cLZRYl",)}  # fmt: skip
+VOXFORGE_TOP = Path("www.repository.voxforge1.org") / "downloads"
+VOXFORGE_SPEAKERS_A_LANGUAGE = 5
+VOXCELEB_SPEAKERS = ("id10001", "id10003", "id10270", "id11251")
+"""One of them, id10270, is of the test archive."""
 
 
-def write(path: Path, hertz: float, seconds: float, seed: int) -> None:
-    """A tone in a little noise, 16 kHz mono, 16 bit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(round(16_000 * seconds)) / 16_000
-    wave = 0.3 * np.sin(2 * np.pi * hertz * time) + 0.01 * np.random.default_rng(seed).standard_normal(len(time))
-    soundfile.write(path, wave, 16_000, subtype="PCM_16", format="WAV")
-
-
-def speech_commands_tree(root: Path) -> Path:
-    """Both archives of v0.02: four clips a word, one of them in each list; two clips a class in the test set."""
-    words, tests = root / "speech_commands_v0.02", root / "speech_commands_test_set_v0.02"
-    lists: dict[str, list[str]] = {"testing_list.txt": [], "validation_list.txt": [], "": []}
-    for number, word in enumerate(LABELS_V2):
-        for k, list_ in enumerate((*lists, "")):
-            name = f"{word}/{number:04x}00{k:02d}_nohash_0.wav"
-            lists[list_].append(name)
-            write(words / name, 200 + 90 * number, 0.6 if k == 3 else 1.0, 10 * number + k)
-            if word in TEN_WORDS and list_ == "testing_list.txt":
-                (tests / word).mkdir(parents=True)
-                (tests / name).hardlink_to(words / name)
-    for list_ in ("testing_list.txt", "validation_list.txt"):
-        (words / list_).write_text("\n".join(lists[list_]))  # the last line has no end, as published
-    for number, stem in enumerate(SILENCE_WINDOWS):
-        write(words / BACKGROUND / f"{stem}.wav", 50, 2.2, 900 + number)
-    (words / BACKGROUND / "README.md").write_text("Noise.\n")
-    for k in range(2):
-        write(tests / SILENCE / f"{842 + k}.wav", 50, 1.0, 910 + k)
-        write(tests / UNKNOWN / f"seven_fb7eb48{k}_nohash_1.wav.wav", 1900, 1.0, 920 + k)
+def speech_commands_tree(root: Path, version: str = "v0.02") -> Path:
+    """Both archives of a version, each in a folder of its own: a word has a tone of its own, silence is silent."""
+    words = VERSIONS[version].words
+    top, tested = root / f"speech_commands_{version}", root / f"speech_commands_test_set_{version}"
+    lists: dict[str, list[str]] = {"train": [], "validation": [], "testing": []}
+    for number, word in enumerate(words):
+        (top / word).mkdir(parents=True)
+        for split, speakers in COMMAND_SPEAKERS.items():
+            for k, hash_ in enumerate(speakers):
+                name = f"{word}/{hash_}_nohash_{k}.wav"
+                _write(top / name, 200 * 1.09**number, 1.0 if k else 0.8, number + k)
+                lists[split].append(name)
+    for split in ("testing", "validation"):
+        (top / f"{split}_list.txt").write_text("\n".join(lists[split]))  # as published, the last line has no end
+    (top / BACKGROUND).mkdir()
+    for k, stem in enumerate(SILENCE_WINDOWS):
+        _write(top / BACKGROUND / f"{stem}.wav", 50, BACKGROUND_SECONDS, k, gain=0.01)
+    for folder in (*TEN_WORDS, UNKNOWN, SILENCE):
+        (tested / folder).mkdir(parents=True)
+    (hash_,) = COMMAND_SPEAKERS["testing"]
+    for name in lists["testing"]:
+        word = name.partition("/")[0]
+        if word in TEN_WORDS:
+            (tested / name).write_bytes((top / name).read_bytes())
+        elif word in COMMAND_UNKNOWN:
+            (tested / UNKNOWN / f"{word}_{hash_}_nohash_0.wav.wav").write_bytes((top / name).read_bytes())
+    for k, name in enumerate(COMMAND_SILENCE):
+        _write(tested / SILENCE / f"{name}.wav", 50, 1.0, 100 + k, gain=0.01)
     return root
 
 
 def fluent_tree(root: Path) -> Path:
-    """The three tables and a handful of commands."""
+    """fluent_speech_commands_dataset: each speaker says five commands, of which one is longer than 3 s."""
     top = root / "fluent_speech_commands_dataset"
     (top / "data").mkdir(parents=True)
-    for split, rows in FLUENT_ROWS.items():
-        lines = [",path,speakerId,transcription,action,object,location"]
-        for k, (speaker, *indices) in enumerate(rows):
-            path = f"wavs/speakers/{speaker}/{split}-{k}.wav"
-            labels = [names[index] for (_, names), index in zip(SLOTS, indices, strict=True)]
-            lines.append(f'{k},{path},{speaker},"Turn it on, please",{",".join(labels)}')
-            write(top / path, 300 * (1 + indices[0]), 3.5 if k == 0 else 1.2, k)
-        (top / "data" / f"{split}_data.csv").write_text("\n".join(lines) + "\n")
+    for split, speakers in FLUENT_SPEAKERS.items():
+        with (top / "data" / f"{split}_data.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["", "path", "speakerId", "transcription", "action", "object", "location"])
+            for number, (speaker, (k, slots)) in enumerate((s, c) for s in speakers for c in enumerate(FLUENT)):
+                path = f"wavs/speakers/{speaker}/{number:08d}-452c-11e9-b1e4-e5985dca719e.wav"
+                (top / path).parent.mkdir(parents=True, exist_ok=True)
+                _write(top / path, 200 * 1.5**k, 3.5 if k == 0 else 1.2, number)
+                writer.writerow([number, path, speaker, f"Say, number {k}", *slots])
     return root
 
 
 def voxforge_tree(root: Path) -> Path:
-    """A list of 40 archives, every one unpacked but the last; six languages, two recordings each."""
-    host = "www.repository.voxforge1.org/downloads"
-    root.mkdir(parents=True)
-    urls = []
-    for number in range(40):
-        language = ("de", "en", "es", "fr", "it", "ru")[number % 6]
-        name = f"speaker{number:02d}-20080101-abc"
-        folder = f"{host}/{language}/Trunk/Audio/Main/16kHz_16bit"
-        urls.append(f"http://{folder}/{name}.tgz")
-        if number < 39:
+    """The list, and below it as wget -x lays them the unpacked archives: two recordings each, a tone a language."""
+    urls, names = [], []
+    for number, language in enumerate(LANGUAGES):
+        speakers = [f"{language}speaker{k}-2010{k:02d}01" for k in range(VOXFORGE_SPEAKERS_A_LANGUAGE)]
+        for name in [f"{speaker}-abc" for speaker in speakers] + [f"anonymous-20110101-{language}x"]:
+            folder = VOXFORGE_TOP / language / "Trunk" / "Audio" / "Main" / "16kHz_16bit"
+            urls.append((folder / f"{name}.tgz").as_posix())
+            names.append(name)
+            for part in ("etc", "wav"):
+                (root / folder / name / part).mkdir(parents=True)
+            (root / folder / name / "etc" / "PROMPTS").write_text("a0405 AS IT WAS\n")
             for k in range(2):
-                write(root / folder / name / "wav" / f"{language}{k}.wav", 300 * (1 + number % 6), 3.2, 2 * number + k)
+                path = root / folder / name / "wav" / f"a04{k:02d}.wav"
+                _write(path, 200 * 1.5**number, 1.5, number + k)
     (root / "voxforge_urls.txt").write_text("\n".join(urls) + "\n")
+    splits = speaker_splits(name.split("-")[0] for name in names)
+    assert {split for speaker, split in splits.items() if speaker != "anonymous"} == {"train", "valid", "test"}
     return root
 
 
-def voxceleb_tree(root: Path) -> Path:
-    """Both archives merged into wav/, and the list."""
+def voxceleb_tree(root: Path, apart: bool = False) -> Path:
+    """iden_split.txt, and wav/ of both archives merged, or dev/wav and test/wav: a tone a speaker, a video a split."""
     lines = []
-    for number, (speaker, splits) in enumerate(VOXCELEB.items()):
-        for k, split in enumerate(splits):
-            lines.append(f"{split} {speaker}/video{k}/0000{k}.wav")
-            write(root / "wav" / speaker / f"video{k}" / f"0000{k}.wav", 300 * (1 + number), 3.5, 3 * number + k)
+    for number, speaker in enumerate(VOXCELEB_SPEAKERS):
+        archive = "test" if speaker == "id10270" else "dev"
+        for split, video in ((1, "tCq2LcKO6xY"), (1, "K5zRxtXc27s"), (2, "-7jnUHPsPc0"), (3, "na8-QEFmj44")):
+            for k in range(2):
+                name = f"{speaker}/{video}/{k + 1:05d}.wav"
+                path = (root / archive if apart else root) / "wav" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, 200 * 1.6**number, 3.2 if k else 4.0, number + k)
+                lines.append(f"{split} {name}")
     (root / "iden_split.txt").write_text("\n".join(lines) + "\n")
     return root
+
+
+def _write(path: Path, hertz: float, seconds: float, seed: int, gain: float = 1.0) -> None:
+    soundfile.write(path, gain * tone(hertz, seconds, RATE, seed), RATE, subtype="PCM_16")

@@ -10,19 +10,21 @@ Departures: none. Six of seven test clips are shorter than the 3 s that they are
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
 from leveret.tasks.published_files import (
-    ListedTask,
     as_stored,
     first_folder,
+    metadata_folder,
     read_table,
     require_some,
     require_unique,
 )
+from leveret.tasks.split_rules import DividedTask
 
 SOURCE = (
     "https://huggingface.co/datasets/leo19941227/fluent_speech_commands (1.55 GB, Fluent Speech Commands Public "
@@ -51,7 +53,7 @@ def fluent_tasks(folder: DataFolder) -> list[Task]:
         DatasetError: A table or all audio is missing, or they are not the published ones.
     """
     root = first_folder(folder, ("fluent_speech_commands_dataset",), ("data", "wavs"))
-    tables = folder.labels or root / "data"
+    tables = metadata_folder(replace(folder, root=root / "data"))
     parts = {split: read_split(tables / f"{split}_data.csv", split) for split in OFFICIAL_CLIPS}
     _require_apart(tables, parts)
     rows = [row for part in parts.values() for row in part]
@@ -66,10 +68,10 @@ def fluent_tasks(folder: DataFolder) -> list[Task]:
         ]
 
     return [
-        ListedTask(
+        DividedTask(
             name="fluent_speech_commands", domain="speech", kind="slots", slots=SLOTS, metric="exact_match",
             crop_seconds=3.0, suite="hares", stands_for="fluent_speech_commands", official_clips=OFFICIAL_CLIPS,
-            fold=Fold(clips("train"), clips("valid"), clips("test")),
+            parts=[Fold(clips("train"), clips("valid"), clips("test"))],
         )
     ]  # fmt: skip
 
@@ -80,8 +82,9 @@ def read_split(path: Path, split: str) -> list[Mapping[str, str]]:
     Raises:
         DatasetError: Another header, a label that is none of the slot's, a path of another layout, or too many rows.
     """
-    rows: list[Mapping[str, str]]
-    rows = [{key: _OTHER_NAMES.get(row[key], row[key]) for key in COLUMNS} for row in read_table(path, COLUMNS, SOURCE)]
+    rows: list[Mapping[str, str]] = [
+        {key: _OTHER_NAMES.get(row[key], row[key]) for key in COLUMNS} for row in read_table(path, COLUMNS, SOURCE)
+    ]
     for number, row in enumerate(rows, 2):
         for slot, labels in SLOTS:
             if row[slot] not in labels:

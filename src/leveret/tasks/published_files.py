@@ -6,26 +6,12 @@ Source: leveret's own.
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from leveret.audio import SUFFIXES
-from leveret.clips import Fold
-from leveret.contracts import Task
 from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 
 _LOOKED_FOR = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedTask(Task):
-    """A task whose one division into splits was read from published lists."""
-
-    fold: Fold
-
-    def folds(self) -> Sequence[Fold]:
-        """The one division."""
-        return [self.fold]
 
 
 def read_table(

@@ -1,6 +1,6 @@
 """Speech Commands: spoken words of 1 s; 12 classes (speech_commands_v1) or 35 (speech_commands_v2).
 
-Source: paper, table 1 and appendix A: "V1 and V2 with 12 and 35 labels", "the entire 1-second audio clips". Data:
+Source: paper, table 1 and appendix A: "we use both", "with 12 and 35 labels", "the entire 1-second audio clips". Data:
 Warden, arXiv:1804.03209; the rule of the 12 classes and their order are those of TensorFlow Datasets (speech_commands).
 v2: the lists testing_list.txt and validation_list.txt of v0.02, every other word is train.
 v1: ten words, every other word is `_unknown_`; a window of 1 s every half second of the background files is
@@ -19,7 +19,7 @@ v0.02, which is therefore the default; the same rule over v0.01 is the variant "
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -27,7 +27,8 @@ from leveret.audio import SUFFIXES, AudioError, read_info
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
-from leveret.tasks.published_files import ListedTask, in_any_format, read_lines, require_some, require_unique
+from leveret.tasks.published_files import in_any_format, metadata_folder, read_lines, require_some, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 _BASE = "http://download.tensorflow.org/data"
 SOURCE = f"{_BASE}/speech_commands_v0.02.tar.gz (2.4 GB) and speech_commands_test_set_v0.02.tar.gz, CC BY 4.0"
@@ -111,7 +112,7 @@ class Words:
         name = f"speech_commands_{version.name}"
         places = [folder.root / name, folder.root / "SpeechCommands" / name, folder.root]
         there = next((place for place in places if (place / LISTS[0]).is_file() or (place / "yes").is_dir()), places[2])
-        lists = folder.labels or there
+        lists = metadata_folder(replace(folder, root=there))
         test, valid = (read_list(lists / list_, version, k) for k, list_ in enumerate(LISTS))
         both = set(test) & set(valid)
         if both:
@@ -201,7 +202,7 @@ def silence(folder: Path, stem: str) -> list[Clip]:
     return [Clip(f"{name}@{start:g}-{end:g}", path, (SILENCE,), name, start=start, end=end) for start, end in spans]
 
 
-def test_set(words: Words, root: Path) -> list[Clip]:
+def _test_set(words: Words, root: Path) -> list[Clip]:
     """The clips of the separate test set.
 
     Raises:
@@ -214,7 +215,7 @@ def test_set(words: Words, root: Path) -> list[Clip]:
     if there is None:
         raise MissingDatasetError(
             f"no test set of Speech Commands at {places[0]}: the 12 classes are tested on an archive of their own, "
-            f"{_BASE}/{name}.tar.gz; unpack it there (speech_commands_v2 needs it not)"
+            f"{_BASE}/{name}.tar.gz; unpack it there, or evaluate speech_commands_v2 alone, which needs it not"
         )
     files = audio_of(there, TEN_WORDS)
     # unpacked over the words, it cannot be told from them, and need not be
@@ -256,10 +257,10 @@ def speech_commands_tasks(folder: DataFolder) -> list[Task]:
         tasks.append(_twelve(words[variant], folder.root))
     if "speech_commands_v2" in wanted:
         tasks.append(
-            ListedTask(
+            DividedTask(
                 name="speech_commands_v2", domain="speech", kind="single", slots=(("", LABELS_V2),), metric="micro_f1",
                 crop_seconds=1.0, suite="hares", stands_for="speech_commands_v2", official_clips=OFFICIAL_V2,
-                fold=words["v0.02"].fold(LABELS_V2),
+                parts=[words["v0.02"].fold(LABELS_V2)],
             )
         )  # fmt: skip
     return tasks
@@ -274,17 +275,17 @@ def _twelve(words: Words, root: Path) -> Task:
     made = f"the 12 classes made from {version.name}"
     if version.name != "v0.02":
         made += ", not from v0.02, whose counts are the paper's"
-    return ListedTask(
+    return DividedTask(
         name="speech_commands_v1", domain="speech", kind="single", slots=(("", LABELS_V1),), metric="micro_f1",
         crop_seconds=1.0, suite="hares", stands_for="speech_commands_v1", variant=version.name,
-        official_clips=version.official, notes=f"{made}; {_PRIOR}", fold=Fold(train, valid, test_set(words, root)),
+        official_clips=version.official, notes=f"{made}; {_PRIOR}", parts=[Fold(train, valid, _test_set(words, root))],
     )  # fmt: skip
 
 
 TASKS = {
     "speech_commands": Dataset(
         name="speech_commands", title="Speech Commands", source=SOURCE, licence="CC BY 4.0", hours=31,
-        num_bytes=2_541_486_460, tasks=("speech_commands_v1", "speech_commands_v2"), make=speech_commands_tasks,
+        num_bytes=2_541_486_466, tasks=("speech_commands_v1", "speech_commands_v2"), make=speech_commands_tasks,
         variants=("v0.02", "v0.01"),
         archives=(
             Archive(

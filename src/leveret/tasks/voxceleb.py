@@ -2,8 +2,8 @@
 
 Source: paper, table 1 and appendix A: crops of 3 s, the mean score over consecutive 3 s. Data: Nagrani et al.,
 arXiv:1706.08612; the identification split iden_split.txt.
-Layout: iden_split.txt beside wav/idNNNNN/VIDEO/UTTERANCE.wav with the speakers of both archives, or beside dev/wav and
-test/wav (vox1_dev_wav/wav and vox1_test_wav/wav too); the list may lie elsewhere (`--labels voxceleb=FILE`).
+Layout: iden_split.txt beside wav/idNNNNN/VIDEO/UTTERANCE.wav with the speakers of both archives, or the two apart, in
+dev/wav or vox1_dev_wav/wav and test/wav or vox1_test_wav/wav; the list may lie elsewhere (`--labels voxceleb=FILE`).
 Groups: speaker and video. A speaker is a class, so none can be held out; the utterances of one video share its room and
 microphone, and the published splits keep them together.
 Departures: none from the paper's counts (147k, 1,251 speakers), for which both archives are needed. TensorFlow
@@ -13,7 +13,6 @@ without clips.
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,8 @@ from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
-from leveret.tasks.published_files import ListedTask, as_stored, read_lines, require_some, require_unique
+from leveret.tasks.published_files import as_stored, read_lines, require_some, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "https://mm.kaist.ac.kr/datasets/voxceleb (31 GB, by a form; list CC BY 4.0)"
 LIST = "iden_split.txt"
@@ -73,10 +73,10 @@ def voxceleb_tasks(folder: DataFolder) -> list[Task]:
         parts[line.split].append(Clip(f"wav/{line.name}", path, (line.speaker,), line.video))
     known = file_sha256(list_path) == LIST_SHA256
     return [
-        ListedTask(
+        DividedTask(
             name="voxceleb", domain="speech", kind="single", slots=(("", SPEAKERS),), metric="micro_f1",
             crop_seconds=3.0, suite="hares", stands_for="voxceleb", official_clips=OFFICIAL_CLIPS,
-            notes="" if known else f"{LIST} is not the published one, byte for byte", fold=Fold(**parts),
+            notes="" if known else f"{LIST} is not the published one, byte for byte", parts=[Fold(**parts)],
         )
     ]  # fmt: skip
 
@@ -117,29 +117,24 @@ def _audio_folders(root: Path, speakers: set[str]) -> tuple[Path, Path]:
     Raises:
         MissingDatasetError: Of one archive nothing is there.
     """
-    pairs = [("wav", "wav"), ("dev/wav", "test/wav"), ("vox1_dev_wav/wav", "vox1_test_wav/wav")]
-    dev, test = next(
-        ((root / dev, root / test) for dev, test in pairs if (root / dev).is_dir() or (root / test).is_dir()),
-        (root / "wav", root / "wav"),
-    )
-    there = {place: set(_names(place)) for place in (dev, test)}
-    wanted = (
-        ("vox1_dev_wav.zip", dev, speakers - OF_TEST_ARCHIVE),
-        ("vox1_test_wav.zip", test, speakers & OF_TEST_ARCHIVE),
-    )
-    missing = [(name, place, len(some)) for name, place, some in wanted if some and not some & there[place]]
-    if len(missing) == 1:
-        ((name, place, count),) = missing
-        raise MissingDatasetError(
-            f"only one of VoxCeleb1's two archives is there: of the {count:,} speakers of {name} none is in {place}. "
-            f"Unzip that one too; without it there would be fewer than {NUM_SPEAKERS:,} speakers. It is to be had from "
-            f"{SOURCE}"
+    dev, test = (
+        next((place for place in places if some & set(os.listdir(place) if place.is_dir() else ())), None)
+        for some, places in (
+            (speakers - OF_TEST_ARCHIVE, [root / "wav", root / "dev" / "wav", root / "vox1_dev_wav" / "wav"]),
+            (speakers & OF_TEST_ARCHIVE, [root / "wav", root / "test" / "wav", root / "vox1_test_wav" / "wav"]),
         )
-    return dev, test
-
-
-def _names(place: Path) -> Sequence[str]:
-    return os.listdir(place) if place.is_dir() else ()
+    )
+    for missing, name, count in (
+        (test and not dev, "vox1_dev_wav.zip", len(speakers - OF_TEST_ARCHIVE)),
+        (dev and not test, "vox1_test_wav.zip", len(speakers & OF_TEST_ARCHIVE)),
+    ):
+        if missing and count:
+            raise MissingDatasetError(
+                f"only one of VoxCeleb1's two archives is at {root}: none of the {count:,} speakers of {name} is. "
+                f"Unzip that one too, without which there are fewer than {NUM_SPEAKERS:,} speakers; it is to be had "
+                f"from {SOURCE}"
+            )
+    return dev or root / "wav", test or root / "wav"
 
 
 TASKS = {

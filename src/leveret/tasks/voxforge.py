@@ -28,7 +28,8 @@ from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
-from leveret.tasks.published_files import ListedTask, read_lines, require_unique
+from leveret.tasks.published_files import read_lines, require_unique
+from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "the addresses in voxforge_urls.txt (100 GB, GPL), by `wget -x -i voxforge_urls.txt`"
 LIST = "voxforge_urls.txt"
@@ -95,12 +96,12 @@ def voxforge_tasks(folder: DataFolder) -> list[Task]:
         "are made of its speakers by the published rule"
     )
     return [
-        ListedTask(
+        DividedTask(
             name="voxforge", domain="speech", kind="single", slots=(("", LANGUAGES),), metric="micro_f1",
             crop_seconds=3.0, suite="hares", stands_for="voxforge", substitute=not as_published,
             official_clips=_expected({split: len(clips) for split, clips in parts.items()}, missing, split_of),
             notes="; ".join(filter(None, ["" if as_published else listing, _absence(submissions, missing, on_disk)])),
-            fold=Fold(**parts),
+            parts=[Fold(**parts)],
         )
     ]  # fmt: skip
 
@@ -133,7 +134,7 @@ def read_submissions(path: Path) -> list[Submission]:
 def speaker_splits(speakers: Iterable[str]) -> dict[str, str]:
     """Speaker -> split, by the published rule."""
     order = sorted(set(speakers))
-    np.random.RandomState(0).shuffle(order)
+    np.random.RandomState(0).shuffle(order)  # the generator that the published splits are made with
     split_of: dict[str, str] = {}
     first, share_so_far = 0, 0.0
     for number, (split, share) in enumerate(SHARES, 1):
