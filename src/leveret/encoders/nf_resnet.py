@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leveret.encoders.nfnet import ALPHA
+from leveret.encoders.nfnet import ALPHA, block_scales
 from leveret.encoders.resnet import BOTTLENECK, Kernel, ResNetSizes
 from leveret.encoders.slowfast_resnet import SlowFastResNetSizes
 from leveret.encoders.streams import Fusion, OneStream, SpreadFrames, TwoStreams
@@ -96,12 +96,11 @@ class NFResNetStream(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(WSConv2d(1, config.stem_width, config.stem_kernel, (2, 2)), MaxPool((3, 3), (2, 2)))
         self.stages = nn.ModuleList()
-        channels, index = config.stem_width, 0
-        variance = 1.0
-        for stage, depth in enumerate(config.depths):
+        channels = config.stem_width
+        for stage, scales in enumerate(block_scales(config.depths, config.drop_rate)):
             channels += extra_channels[stage]
             blocks: list[nn.Module] = []
-            for place in range(depth):
+            for place, scale in enumerate(scales):
                 blocks.append(
                     NFResBlock(
                         channels,
@@ -109,14 +108,12 @@ class NFResNetStream(nn.Module):
                         first_kernel=config.first_kernels[stage],
                         kernel=config.kernel,
                         stride=config.strides[stage] if place == 0 else (1, 1),
-                        beta=variance**-0.5,
-                        drop_rate=config.drop_rate * index / sum(config.depths),
+                        beta=scale.beta,
+                        drop_rate=scale.drop_rate,
                         transition=place == 0,
                     )
                 )
-                # As in NFNets: a convolved shortcut sets the variance back to one, every branch adds its own.
-                variance = (1.0 if place == 0 else variance) + ALPHA**2
-                channels, index = config.widths[stage], index + 1
+                channels = config.widths[stage]
             self.stages.append(nn.Sequential(*blocks))
         self.features = ScaledReLU()
 

@@ -7,8 +7,9 @@ Departures: no dropout before the classifier (the paper's encoders have none, th
 any T and F instead of squares.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -89,6 +90,32 @@ class NFNetConfig:
         return OneStream(NFNetStream(self), self.layers, first)
 
 
+class BlockScale(NamedTuple):
+    """What a block's place among all blocks decides: `beta` and `drop_rate` of a normalizer-free block."""
+
+    beta: float
+    drop_rate: float
+
+
+def block_scales(depths: Sequence[int], drop_rate: float) -> list[list[BlockScale]]:
+    """Those of every block, stage by stage.
+
+    Args:
+        depths: Blocks of each stage.
+        drop_rate: Stochastic depth grows linearly from 0 at the first block towards this.
+    """
+    stages: list[list[BlockScale]] = []
+    variance, index = 1.0, 0
+    for depth in depths:
+        stages.append([])
+        for place in range(depth):
+            stages[-1].append(BlockScale(variance**-0.5, drop_rate * index / sum(depths)))
+            # A transition convolves its shortcut, which sets the variance back to one; every branch adds its own.
+            variance = (1.0 if place == 0 else variance) + ALPHA**2
+            index += 1
+    return stages
+
+
 class NFBlock(nn.Module):
     """A pre-activated bottleneck: y = shortcut + branch * gate, where gate = 2 SE(branch) skip_gain alpha.
 
@@ -166,12 +193,10 @@ class NFNetStream(nn.Module):
         self.stem = Stem(config)
         self.stages = nn.ModuleList()
         channels = config.stem_channels[-1]
-        num_blocks, index = sum(config.depths), 0
-        variance = 1.0
-        for stage, depth in enumerate(config.depths):
+        for stage, scales in enumerate(block_scales(config.depths, config.drop_rate)):
             channels += extra_channels[stage]
             blocks: list[nn.Module] = []
-            for place in range(depth):
+            for place, scale in enumerate(scales):
                 blocks.append(
                     NFBlock(
                         channels,
@@ -180,15 +205,13 @@ class NFNetStream(nn.Module):
                         second_kernel=config.second_kernels[stage],
                         stride=config.strides[stage] if place == 0 else (1, 1),
                         group_width=config.group_width,
-                        beta=variance**-0.5,
-                        drop_rate=config.drop_rate * index / num_blocks,
+                        beta=scale.beta,
+                        drop_rate=scale.drop_rate,
                         transition=place == 0,
                         exact=config.exact,
                     )
                 )
-                # A transition convolves its shortcut, which sets the variance back to one; every branch adds its own.
-                variance = (1.0 if place == 0 else variance) + ALPHA**2
-                channels, index = config.widths[stage], index + 1
+                channels = config.widths[stage]
             self.stages.append(nn.Sequential(*blocks))
         self.final_conv = WSConv2d(channels, config.final_width, (1, 1)) if config.final_width else nn.Identity()
         self.head = ScaledGELU(config.head_scale, config.exact)
