@@ -16,7 +16,7 @@ from leveret import loading
 from leveret.clips import Clip, Fold
 from leveret.datasets import downloading, names
 from leveret.published_audio import Archive, Dataset
-from leveret.tasks.manifest import ManifestTask
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import in_any_format, read_table, require_some
 
 SOURCE = "https://example.org/toy (10 kB, CC0)"
@@ -38,7 +38,7 @@ def toy_tasks(folder):
         parts[row["split"]].append(Clip(row["file"], path, (row["label"],), row["file"]))
     require_some([clip.path for clips in parts.values() for clip in clips], "Toy", SOURCE)
     return [
-        ManifestTask(
+        DividedTask(
             name="toy_pitch", domain="other", kind="single", slots=(("", ("high", "low")),), metric="accuracy",
             crop_seconds=0.3, suite="toy", variant=folder.variant, official_clips={"train": 12, "test": 12},
             parts=[Fold(parts["train"], (), parts["test"])],

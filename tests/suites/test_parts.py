@@ -7,7 +7,7 @@ import pytest
 from leveret.clips import Clip, Fold
 from leveret.suites.hear import misread_labels
 from leveret.suites.parts import ExportError, file_stem, parts_of
-from leveret.tasks.manifest import ManifestTask
+from leveret.tasks.divided import DividedTask
 
 
 def clips(*names):
@@ -15,7 +15,7 @@ def clips(*names):
 
 
 def task(*folds, kind="single", slots=(("", ("a", "b")),)):
-    return ManifestTask(
+    return DividedTask(
         name="t", domain="other", kind=kind, slots=slots, metric="accuracy", crop_seconds=1.0, suite="s", parts=folds
     )
 

@@ -33,8 +33,8 @@ from leveret.tasks.audioset_segments import (
     has_audio_folder,
     read_labels,
 )
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import first_file, metadata_folder
-from leveret.tasks.split_rules import DividedTask
 
 SOURCE = (
     "https://research.google.com/audioset (the tables, CC BY 4.0; the audio is on YouTube, and a copy of part of it, "

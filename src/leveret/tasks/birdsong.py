@@ -19,8 +19,9 @@ from pathlib import Path
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import audio_by_stem, first_file, metadata_folder, read_table, require_some
-from leveret.tasks.split_rules import DividedTask, ranked_fold, require_both, user_fold
+from leveret.tasks.split_rules import ranked_fold, require_both, user_fold
 
 SOURCE = (
     "https://dcase.community/challenge2018/task-bird-audio-detection (three archives at archive.org and Zenodo, about "

@@ -16,6 +16,7 @@ from pathlib import Path
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import (
     as_stored,
     first_folder,
@@ -24,7 +25,6 @@ from leveret.tasks.published_files import (
     require_some,
     require_unique,
 )
-from leveret.tasks.split_rules import DividedTask
 
 SOURCE = (
     "https://huggingface.co/datasets/leo19941227/fluent_speech_commands (1.55 GB, Fluent Speech Commands Public "

@@ -15,14 +15,14 @@ Departures: none. The paper's 26k clips include the validation split, which it d
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import first_folder, in_any_format, iter_table, read_table, require_some
 
 SOURCE = (
@@ -66,17 +66,6 @@ class Row(NamedTuple):
         return self.path[2:].rsplit("-", 4)[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MagnaTagATune(Task):
-    """The published split."""
-
-    split: Fold
-
-    def folds(self) -> Sequence[Fold]:
-        """The one split."""
-        return [self.split]
-
-
 def magnatagatune_tasks(folder: DataFolder) -> list[Task]:
     """The one task of MagnaTagATune.
 
@@ -97,10 +86,10 @@ def magnatagatune_tasks(folder: DataFolder) -> list[Task]:
                 f"the whole list of {SOURCE}"
             )
     return [
-        MagnaTagATune(
+        DividedTask(
             name="magnatagatune", domain="music", kind="multi", slots=(("", TAGS),), metric="map", crop_seconds=3.0,
             batch=128, steps=20_000, suite="hares", stands_for="magnatagatune", official_clips=OFFICIAL_CLIPS,
-            split=Fold(parts["train"], parts["valid"], parts["test"]),
+            parts=[Fold(parts["train"], parts["valid"], parts["test"])],
         )
     ]  # fmt: skip
 

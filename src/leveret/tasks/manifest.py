@@ -5,13 +5,12 @@ Source: leveret's own; the columns and the rules for what is missing are in `lev
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from leveret.clips import Fold
 from leveret.contracts import Kind, Task
 from leveret.manifests import WHOLE_CLIP_SECONDS, ManifestError, ManifestPart, read_manifest
+from leveret.tasks.divided import DividedTask
 
 DOMAINS = ("environment", "speech", "music", "other")
 # the metrics that make sense of each kind; the first is what HARES reports
@@ -20,17 +19,6 @@ METRICS_OF_KIND = {
     "multi": ("map",),
     "slots": ("exact_match",),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestTask(Task):
-    """A task whose folds were read from a manifest."""
-
-    parts: Sequence[Fold]
-
-    def folds(self) -> Sequence[Fold]:
-        """As the manifest says."""
-        return self.parts
 
 
 def manifest_tasks(path: str, suite: str | None = None) -> list[Task]:
@@ -62,7 +50,7 @@ def _task(path: Path, part: ManifestPart, suite: str) -> Task:
     for key in ("stands_for", "notes"):
         if not isinstance(settings.get(key, ""), str):
             raise ManifestError(f"{path}: task {part.name!r} has {key}={settings[key]!r}; expected text in quotes")
-    return ManifestTask(
+    return DividedTask(
         name=part.name,
         domain=domain,
         kind=cast(Kind, part.kind),

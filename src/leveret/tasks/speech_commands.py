@@ -27,8 +27,8 @@ from leveret.audio import SUFFIXES, AudioError, read_info
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import in_any_format, metadata_folder, read_lines, require_some, require_unique
-from leveret.tasks.split_rules import DividedTask
 
 _BASE = "http://download.tensorflow.org/data"
 SOURCE = f"{_BASE}/speech_commands_v0.02.tar.gz (2.4 GB) and speech_commands_test_set_v0.02.tar.gz, CC BY 4.0"

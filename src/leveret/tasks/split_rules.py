@@ -6,28 +6,15 @@ Google Drive folder that github.com/deepmind/slowfast_nfnets links to, and in no
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import PurePath
 
 from leveret.clips import Clip, Fold
-from leveret.contracts import Task
 from leveret.manifests import SPLITS
 from leveret.published_audio import DataFolder, DatasetError
 from leveret.tasks.published_files import read_table
 
 LISTS = "the folder that https://github.com/deepmind/slowfast_nfnets links to, rewritten as a table file,split"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DividedTask(Task):
-    """A task whose dataset file has divided its clips."""
-
-    parts: Sequence[Fold]
-
-    def folds(self) -> Sequence[Fold]:
-        """As they were divided."""
-        return self.parts
 
 
 def ranked_fold(clips: Sequence[Clip], strata: Sequence[str], test_share: float) -> Fold:

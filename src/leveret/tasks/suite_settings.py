@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from leveret.clips import Clip, Fold
 from leveret.contracts import Kind, Task
-from leveret.tasks.manifest import DOMAINS, METRICS_OF_KIND, ManifestTask
+from leveret.tasks.divided import DividedTask
+from leveret.tasks.manifest import DOMAINS, METRICS_OF_KIND
 
 SETTINGS = ("name", "domain", "metric", "crop_seconds", "whole_clip", "stands_for", "notes", "division")
 DIVISIONS = ("given", "held-out", "rest", "next")
@@ -78,7 +79,7 @@ class SuiteTask:
         for key in ("name", "stands_for", "notes"):
             if not isinstance(settings.get(key, ""), str):
                 raise SuiteError(f"{where}: {key}={settings[key]!r}; expected text in quotes")
-        return ManifestTask(
+        return DividedTask(
             name=settings.get("name") or self.name,
             domain=_one_of(where, "domain", settings.get("domain", "other"), DOMAINS),
             kind=self.kind,

@@ -20,8 +20,9 @@ from typing import NamedTuple
 from leveret.clips import Clip, Fold
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import audio_by_stem, first_folder, metadata_folder, read_table, require_some
-from leveret.tasks.split_rules import DividedTask, ranked_fold, require_both, user_fold
+from leveret.tasks.split_rules import ranked_fold, require_both, user_fold
 
 SOURCE = "https://zenodo.org/record/1228142 (15 archives, 22 GB, free for non-commercial use)"
 FOLDER = "TUT-urban-acoustic-scenes-2018-development"

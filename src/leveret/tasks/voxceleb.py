@@ -20,8 +20,8 @@ from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import as_stored, read_lines, require_some, require_unique
-from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "https://mm.kaist.ac.kr/datasets/voxceleb (31 GB, by a form; list CC BY 4.0)"
 LIST = "iden_split.txt"

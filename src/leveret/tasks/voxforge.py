@@ -28,8 +28,8 @@ from leveret.clips import Clip, Fold
 from leveret.content import file_sha256
 from leveret.contracts import Task
 from leveret.published_audio import Archive, DataFolder, Dataset, DatasetError, MissingDatasetError
+from leveret.tasks.divided import DividedTask
 from leveret.tasks.published_files import read_lines, require_unique
-from leveret.tasks.split_rules import DividedTask
 
 SOURCE = "the addresses in voxforge_urls.txt (100 GB, GPL), by `wget -x -i voxforge_urls.txt`"
 LIST = "voxforge_urls.txt"
