@@ -94,7 +94,9 @@ def members(pieces: Sequence[Path]) -> Iterator[Iterator[Member]]:
             else:
                 opener = next((make for mark, make in _OPENERS.items() if first.startswith(mark)), None)
                 stream = _Bounded(stack.enter_context(opener(whole)) if opener else whole, where)
-                found = _tar_members(stack.enter_context(tarfile.open(fileobj=stream, mode="r:")), where)  # type: ignore[call-overload]
+                # the stubs ask for more of a file than tarfile does, and than _Bounded has
+                archive = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))  # type: ignore[call-overload]
+                found = _tar_members(archive, where)
             yield _bounded(found, limit, where)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise ArchiveError(f"{where} is no whole {sort} ({error}); download it again") from error

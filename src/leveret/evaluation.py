@@ -144,10 +144,10 @@ class Evaluation:
                     "vectors of windows; score vector files by `cached` or `quick`"
                 )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
-        self.contamination = contamination_of(
-            config.contamination,
-            [(work.task.suite, work.task.name, list_digest(scored_clips(work.folds))) for work in self.works],
-        )
+        self.contamination: dict[str, str] = {}
+        if config.contamination is not None:
+            tests = [(work.task.suite, work.task.name, list_digest(scored_clips(work.folds))) for work in self.works]
+            self.contamination = contamination_of(config.contamination, tests)
         self.runners = [
             runner
             for one in loaded

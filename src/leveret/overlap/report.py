@@ -186,8 +186,8 @@ def _is(kind: Any, value: Any) -> Any:
     return value
 
 
-def contamination_of(path: Path | None, tasks: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-    """SUITE/TASK -> what a report says of its test clips; nothing where there is no report.
+def contamination_of(path: Path, tasks: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """SUITE/TASK -> what a report says of its test clips.
 
     Args:
         tasks: Suite, task, and digest of the test clips.
@@ -195,8 +195,6 @@ def contamination_of(path: Path | None, tasks: Sequence[tuple[str, str, str]]) -
     Raises:
         OverlapError: The report cannot be read, or is about none of the tasks.
     """
-    if path is None:
-        return {}
     report = OverlapReport.read(path)
     if not {(suite, task) for suite, task, _ in tasks} & report.pairs():
         raise OverlapError(
