@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.adapters.foreign import Foreign
-from leveret.checkpoint import config_as_json, load_checkpoint
+from leveret.checkpoint import CHECKPOINT_SUFFIX, config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
@@ -27,7 +27,6 @@ from leveret.stimuli import noise
 from leveret.tasks.hf_parquet import unpacked
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
-CHECKPOINT_SUFFIX = ".safetensors"
 DETERMINISM_TOLERANCE = 1e-3  # of the vectors' norm; a dropout left on moves them by far more
 
 
