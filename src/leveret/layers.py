@@ -9,9 +9,11 @@ Departures: none in value. A constant that multiplies the input of a convolution
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from leveret.draws import Keyed
 
 GELU_GAIN = 1.7015043497085571
 """Makes the variance of gelu(x) one where x is standard normal."""
@@ -155,7 +157,7 @@ class SqueezeExcite(nn.Module):
         return gates[:, :, None, None]
 
 
-class StochasticDepth(nn.Module):
+class StochasticDepth(Keyed):
     """In training, one 0 or 1 for each example; in eval always 1. Nothing is rescaled in either, as in the source.
 
     Args:
@@ -171,8 +173,23 @@ class StochasticDepth(nn.Module):
         """A residual branch or its gates, those of a dropped example zero."""
         if not self.training or self.drop_rate == 0:
             return gates
-        kept = torch.rand(len(gates), 1, 1, 1, device=gates.device) >= self.drop_rate
+        kept = self.uniform(gates, 1).view(-1, 1, 1, 1) >= self.drop_rate
         return gates * kept / (1 - self.drop_rate) if self.rescale else gates * kept
+
+
+class Dropout(Keyed):
+    """In training each number is zero with probability `rate`, else divided by the share that is kept."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "B ..."]:
+        """Of the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = self.uniform(x, x[0].numel()).view(x.shape) >= self.rate
+        return x * kept / (1 - self.rate)
 
 
 class MaxPool(nn.Module):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from leveret.encoders.normed import ConvNorm, normaliser, padded
 from leveret.encoders.spectrogram import SpectrogramEncoder
 from leveret.frontend import LOG_MELS
+from leveret.layers import Dropout
 
 NUM_CONVS = 3
 
@@ -67,7 +68,7 @@ class BYOLACNN(SpectrogramEncoder):
             for channels in (1, config.channels, config.channels)
         )
         self.hidden_layer = nn.Linear(config.num_mels // 2**NUM_CONVS * config.channels, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.last_layer = nn.Linear(config.width, config.width)
 
     def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leveret.layers import Dropout
+
 
 class Attention(nn.Module):
     """Every token looks at every other; queries, keys and values have a bias."""
@@ -50,8 +52,8 @@ class TransformerLayer(nn.Module):
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
         self.mlp_norm = nn.LayerNorm(width, eps)
-        self.dropout = nn.Dropout(dropout)
-        self.inner_dropout = nn.Dropout(inner_dropout)
+        self.dropout = Dropout(dropout)
+        self.inner_dropout = Dropout(inner_dropout)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """The tokens after one layer."""

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from leveret.encoders.transformer import TransformerLayer
 from leveret.encoders.waveform import WaveformEncoder, field_and_hop
+from leveret.layers import Dropout
 
 EPS = 1e-5
 
@@ -125,7 +126,7 @@ class Wav2Vec2(WaveformEncoder):
             )
             for _ in range(config.depth)
         )  # fmt: skip
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layer_drop = config.layer_drop
         for block in self.blocks:
             for module in block.modules():
