@@ -20,7 +20,7 @@ LEVELS = {
     "loading": 4, "scoring": 4, "gathering": 4,
     "runner": 5, "hear": 5, "datasets": 5,
     "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6, "overlap": 6,
-    "vector_rows": 7, "checking": 7, "workload": 7, "classifying": 7,
+    "vector_rows": 7, "checking": 7, "workload": 7, "classifying": 7, "exporting": 7,
     "evaluation": 8,
     "__init__": 9, "doctor": 9,
     "commands": 10, "cli": 11, "__main__": 12,
@@ -35,6 +35,7 @@ ROOMS = (
     "checking",
     "datasets",
     "overlap",
+    "exporting",
     "commands",
 )
 # completion lists the commands and their options, so it asks the module that knows them
