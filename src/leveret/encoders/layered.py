@@ -49,7 +49,7 @@ class LayeredEncoder(Encoder):
     def with_frames(
         self, x: Float[Tensor, "B ..."], layers: Sequence[str]
     ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
-        """The default embedding, and these layers over time, (B, T', width), of what is prepared already, in one pass."""
+        """The default embedding, and these layers over time (B, T', width), of what is prepared already; one pass."""
 
     def hidden(self, features: Shaped[Tensor, "B ..."]) -> dict[str, Float[Tensor, "B _ _"]]:
         """Every layer over time, (B, T', width)."""

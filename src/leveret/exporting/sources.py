@@ -140,6 +140,7 @@ class _Module:
                 module = f".{_flat(carried)}"
             written = _import_line(module, [_alias(one) for one in names])
         elif names:
+            assert not any(alias.name.startswith(PACKAGE) for alias in names), (self.name, statement.lineno)
             written = f"import {', '.join(map(_alias, names))}"
         assert statement.end_lineno is not None, statement
         lines[statement.lineno - 1 : statement.end_lineno] = [
