@@ -109,11 +109,11 @@ def _evaluation(exported: Exported) -> Iterator[str]:
         return
     card = Scorecard.from_json(json.dumps(exported.scorecard), "the scorecard")
     digest = weights_digest(exported.encoder)
-    if card.encoder.get("digest") != digest:
+    scored = str(card.encoder.get("digest"))
+    if scored != digest:
         raise NotExportableError(
-            f"the scorecard is of {printable(card.encoder['name'])} with weights {str(card.encoder.get('digest'))[:12]}, "
-            f"the encoder's weights are {digest[:12]}; expected a run that evaluated these very weights: name that one, "
-            "or none"
+            f"the scorecard is of {printable(card.encoder['name'])} with weights {printable(scored)[:12]}, the encoder's "
+            f"weights are {digest[:12]}; expected a run that evaluated these very weights: name that one, or none"
         )
     yield f"Protocol: {_cell(card.protocol['title'])}. A frozen encoder, a probe trained on its vectors."
     yield "Scores are x 100, with 95 % bootstrap intervals over groups of clips; scores of different protocols are not"
