@@ -112,8 +112,8 @@ def _evaluation(exported: Exported) -> Iterator[str]:
     scored = str(card.encoder.get("digest"))
     if scored != digest:
         raise NotExportableError(
-            f"the scorecard is of {printable(card.encoder['name'])} with weights {printable(scored)[:12]}, the encoder's "
-            f"weights are {digest[:12]}; expected a run that evaluated these very weights: name that one, or none"
+            f"the scorecard is of {printable(card.encoder['name'])} with weights {printable(scored)[:12]}, the "
+            f"encoder's weights are {digest[:12]}; expected a run that evaluated these very weights, or none"
         )
     yield f"Protocol: {_cell(card.protocol['title'])}. A frozen encoder, a probe trained on its vectors."
     yield "Scores are x 100, with 95 % bootstrap intervals over groups of clips; scores of different protocols are not"
