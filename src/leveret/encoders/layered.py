@@ -45,6 +45,16 @@ class LayeredEncoder(Encoder):
     def read_out(self, x: Float[Tensor, "B ..."], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
         """One vector an example and layer of what is prepared already."""
 
+    @abstractmethod
+    def with_frames(
+        self, x: Float[Tensor, "B ..."], layers: Sequence[str]
+    ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
+        """The default embedding, and these layers over time (B, T', width), of what is prepared already; one pass."""
+
+    def hidden(self, features: Shaped[Tensor, "B ..."]) -> dict[str, Float[Tensor, "B _ _"]]:
+        """Every layer over time, (B, T', width)."""
+        return self.with_frames(self.prepare(features), tuple(self.layers))[1]
+
     def embed(self, features: Shaped[Tensor, "B ..."], layer: str | None = None) -> Float[Tensor, "B D"]:
         """One float32 vector an example.
 

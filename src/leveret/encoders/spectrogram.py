@@ -54,9 +54,12 @@ class SpectrogramEncoder(LayeredEncoder):
         """One vector an example: the mean of the layer's maps over time and frequency."""
         return torch.cat([stream.mean((2, 3)) for stream in maps[layer]], 1)
 
-    def hidden(self, features: Float[Tensor, "B 1 T F"]) -> dict[str, Float[Tensor, "B _ _"]]:
-        """Every layer over time, (B, T', width): the mean over frequency, all streams at the last one's frame rate."""
-        return {name: _over_time(streams) for name, streams in self.maps(self.prepare(features)).items()}
+    def with_frames(
+        self, x: Float[Tensor, "B 1 T F"], layers: Sequence[str]
+    ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
+        """Over time is the mean over frequency, all streams at the last one's frame rate."""
+        maps = self.maps(x)
+        return self.pooled(maps, self.default_layer), {layer: _over_time(maps[layer]) for layer in layers}
 
     def read_out(self, x: Float[Tensor, "B 1 T F"], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
         """One pass, then the pooling of each layer."""
