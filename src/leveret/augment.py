@@ -129,9 +129,8 @@ def mix_blocks(count: int) -> list[slice]:
 def mix_energies(
     features: Float[Tensor, "B 1 T F"], partners: Float[Tensor, "B 1 T F"], share: Float[Tensor, "B"]
 ) -> Float[Tensor, "B 1 T F"]:
-    """Log of the mixture of exponentials (log-mixup-exp): log(s e^x + (1 - s) e^x_j)."""
-    weight = share.view(-1, 1, 1, 1).to(features)
-    return torch.logaddexp(features + weight.log(), partners + torch.log1p(-weight))
+    """Log of the mixture of exponentials (log-mixup-exp): log(s e^x + (1 - s) e^x_j + eps of float32)."""
+    return (mix(features.exp(), partners.exp(), share) + torch.finfo(torch.float32).eps).log()
 
 
 def random_resize_crop(features: Float[Tensor, "B 1 T F"], draws: Draws) -> Float[Tensor, "B 1 T F"]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.objectives.toy_steps import CASES, built, clips, two_steps
 from torch import Tensor
 
 from leveret.pretext import Objective, Views
 from leveret.registry import entries
 from leveret.replica_norm import has_batch_norm
-from tests.objectives.toy_steps import CASES, built, clips, two_steps
 
 ROOT = Path(__file__).parents[2]
 EVERY_CASE = pytest.mark.parametrize("case", CASES)
@@ -76,7 +76,9 @@ def test_the_gradient_reaches_all_that_is_learnt_and_nothing_else(case):
             assert parameter.grad.isfinite().all(), name
         else:
             assert parameter.grad is None, name
-    reached = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in objective.encoder.parameters()]
+    reached = [
+        parameter.grad is not None and bool(parameter.grad.any()) for parameter in objective.encoder.parameters()
+    ]
     assert sum(reached) > 0.9 * len(reached)
 
 

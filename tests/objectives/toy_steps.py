@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 WITH_BATCH_NORM = ("cola", "simclr", "supervised")
 """Objectives that also run on an encoder with batch norm, as BYOL-A always does."""
 
-CASES = {name: (name, ENCODERS.get(name, "slowfast_nfnet_tiny")) for name in entries("objectives")}
+CASES = {name: (name, ENCODERS.get(name, "nfnet_tiny")) for name in entries("objectives")}
 CASES |= {"byola": ("byola", "byola_cnn_dataset_tiny")}
 CASES |= {f"{name} with batch norm": (name, "byola_cnn_tiny") for name in WITH_BATCH_NORM}
 
@@ -63,7 +63,11 @@ def clips(objective: Objective, step: int = 0, count: int = CLIPS, first: int = 
 
 
 def two_steps(case: str) -> dict[str, Tensor]:
-    """In float64, where no rounding is taken for a mistake: losses of two steps without an optimizer, the gradient of the second, and the buffers; over all ranks."""
+    """In float64, where no rounding is taken for a mistake: two steps without an optimizer, over all ranks.
+
+    Returns:
+        Losses, the gradient of the second step, and the buffers.
+    """
     objective = built(case).double()
     for module in objective.modules():
         if isinstance(module, LogMel):

@@ -62,4 +62,6 @@ class LayeredEncoder(Encoder):
         for layer in layers:
             if layer not in self.layers:
                 raise unknown_name("layer", layer, self.layers)
-        return {layer: at_least_float32(vectors) for layer, vectors in self.read_out(self.prepare(features), layers).items()}
+        return {
+            layer: at_least_float32(vectors) for layer, vectors in self.read_out(self.prepare(features), layers).items()
+        }

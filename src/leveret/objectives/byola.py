@@ -157,7 +157,9 @@ class BYOLA(Objective):
         size = len(self.memory)
         latest = self._everything[-size:]
         first = self.remembered + len(self._everything) - len(latest)
-        self.memory[(first + torch.arange(len(latest), device=self.memory.device)) % size] = latest.to(self.memory.dtype)
+        self.memory[(first + torch.arange(len(latest), device=self.memory.device)) % size] = latest.to(
+            self.memory.dtype
+        )
         self.remembered += len(self._everything)
         self._everything = None
 
