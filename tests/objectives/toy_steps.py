@@ -24,7 +24,9 @@ ENCODERS = {"cpc": "bidir_cpc_tiny", "wav2vec2": "wav2vec2_tiny"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "byola": {"hidden": 32, "out_dim": 16, "memory": 48},
     "cola": {"out_dim": 32},
+    "cpc": {"crop_seconds": 0.6},
     "simclr": {"hidden": (32, 32), "out_dim": 16},
+    "wav2vec2": {"crop_seconds": 0.6},
 }
 """Sizes for a test, beside a crop of 0.3 s."""
 
