@@ -102,12 +102,18 @@ class Wav2Vec2(WaveformEncoder):
     """Convolutions, layer norm, projection, positions, transformer layers that are normalised after their parts.
 
     `convolved`, `latents` and `transformed` are the three parts that an objective puts something between.
+
+    Attributes:
+        channels: Of a latent.
+        hop: Samples from frame to frame.
+        layer_drop: Share of transformer layers left out in training.
     """
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         convs = {f"conv{n + 1}": config.channels for n in range(len(config.kernels))}
         blocks = {f"block{n + 1}": config.width for n in range(config.depth)}
-        field, _ = field_and_hop(config.kernels, config.strides)
+        field, self.hop = field_and_hop(config.kernels, config.strides)
+        self.channels = config.channels
         super().__init__({**convs, "latents": config.channels, "input": config.width, **blocks}, field)
         self.convs = nn.ModuleList()
         for n, (kernel, stride) in enumerate(zip(config.kernels, config.strides, strict=True)):
