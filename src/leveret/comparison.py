@@ -99,7 +99,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
             f"the runs follow different protocols ({', '.join(protocols)}), whose scores are not comparable; "
             "evaluate them under one"
         )
-    by_task = [_by_suite_and_task(run) for run in runs]
+    by_task = [by_suite_and_task(run) for run in runs]
     shared = [name for name in by_task[0] if all(name in results for results in by_task)]
     if not shared:
         raise ComparisonError("the runs have no task in common: " + "; ".join(_listed(results) for results in by_task))
@@ -141,7 +141,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
                 )
             )
             p_values.append((len(lines), number, found.p))
-        cells += [Cell(_published_score(row, results[0]), other_clips=results[0].substitute) for row in rows]
+        cells += [Cell(published_score(row, results[0]), other_clips=results[0].substitute) for row in rows]
         if name[0] == HARES:
             hares.append((results[0], len(lines)))
         lines.append(ComparedTask(key, results[0].metric, len(predictions[0].clip), left_out, cells))
@@ -155,7 +155,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         )
     if rows and all(cell.score is None for line in lines for cell in line.cells[len(runs) :]):
         notes.append("none of these tasks is one of HARES's own, so the published rows have no score for them")
-    columns = [*_names(runs), *(row.name for row in rows)]
+    columns = [*run_names(runs), *(row.name for row in rows)]
     return Compared(protocols[0], columns, lines, _means([(one, lines[number]) for one, number in hares]), notes)
 
 
@@ -176,7 +176,7 @@ def _means(hares: Sequence[tuple[TaskResult, ComparedTask]]) -> list[ComparedTas
     return means
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def run_names(runs: Sequence[Run]) -> list[str]:
     """The encoders' names; a name that stands twice gives way to the folder's."""
     names = [run.scorecard.encoder["name"] for run in runs]
     return [name if names.count(name) == 1 else run.folder.name for name, run in zip(names, runs, strict=True)]
@@ -195,7 +195,7 @@ def published_row(name: str) -> PublishedRow:
     return known[bare]
 
 
-def _by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]:
+def by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]:
     """(suite, task) -> the key of its files and its result; the key alone may mean another suite in another run."""
     results = run.scorecard.tasks
     names = [(result.suite, result.task) for result in results]
@@ -228,7 +228,7 @@ def _score(result: TaskResult, predictions: Predictions) -> float:
     return METRICS[result.metric](predictions.for_metric(), predictions.targets())
 
 
-def _published_score(row: PublishedRow, result: TaskResult) -> float | None:
+def published_score(row: PublishedRow, result: TaskResult) -> float | None:
     """Only a task of HARES itself has a published score; a stand-in of another dataset has none."""
     score = row.scores.get(result.task) if result.suite == HARES else None
     return None if score is None else score / 100

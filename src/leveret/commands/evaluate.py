@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, percent, print_table, safe
+from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, print_table, safe
 from leveret.paper import BEST, PREFIX, published
 from leveret.progress import Reporter
 from leveret.results import HARES
+from leveret.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-from leveret.commands.report import print_findings, print_pairs, print_verdict
+from leveret.commands.finding_lines import print_findings, print_pairs, print_verdict
 from leveret.findings import Finding
 
 FINDINGS = [

@@ -1,0 +1,239 @@
+"""Run folders to one HTML file that needs nothing else: no request leaves it, and no name in it can run anything.
+
+Styles and script stand in the file, and a content security policy allows these two by their digests and nothing else.
+Names from strangers go through `printable`, Jinja's autoescape, and in the script through text nodes only.
+Figures are HTML and small inline SVGs made by the script from the numbers in the file: a plotting library alone would
+be half of the size that the page may have.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from leveret.comparison import Compared, ComparisonError, compare
+from leveret.paper import PublishedRow
+from leveret.report.cell_details import metric_title, table_details
+from leveret.report.run_facts import run_facts
+from leveret.report.score_table import Line, Score, ScoreTable, by_protocol, default_rows, score_tables
+from leveret.runs import Run
+from leveret.text import percent, printable
+from leveret.version import __version__
+
+LARGEST_BYTES = 8_000_000
+"""Mail and chat refuse larger files."""
+
+PROTOCOLS = {
+    "paper": "At each step a clip is drawn, then a random crop of it; the paper's probe, optimizer and schedule.",
+    "cached": "The paper's probe, optimizer and schedule on vectors that were embedded once.",
+    "quick": "Logistic regression: seconds a task, and another estimator than the paper's.",
+}
+SHADES = 20
+
+
+def page(runs: Sequence[Run], rows: Sequence[PublishedRow] | None = None, *, compared: bool = True) -> str:
+    """The HTML of one or more runs.
+
+    Args:
+        rows: Published rows beside the suite `hares`; None takes those of the paper's table 4.
+        compared: With paired comparisons of the runs of each protocol, which take seconds to minutes.
+
+    Raises:
+        RunError: A run's predictions are missing or damaged.
+    """
+    assert runs, "a page of no run"
+    tables = score_tables(runs, default_rows() if rows is None else rows)
+    classes: dict[tuple[str, ...], int] = {}
+    details = [table_details(one, classes) for one in tables]
+    data = {"tables": details, "classes": [list(names) for names in classes]}
+    style, script = _part("page.css"), _part("page.js")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"breakable": _breakable}
+    return environment.from_string(_part("page.html")).render(
+        **_safe(
+            {
+                "title": _title(runs, tables),
+                "version": __version__,
+                "finished": _finished(runs),
+                "tables": [_table(number, one) for number, one in enumerate(tables)],
+                "comparisons": _comparisons(runs) if compared else [],
+                "facts": [run_facts(run) for run in runs],
+            }
+        ),
+        policy=f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}",
+        style=Markup(style),
+        script=Markup(script),
+        # no end of a script tag, no comment: a name that holds one stays text
+        data=Markup(json.dumps(_safe(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")),
+    )
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write the file, so that no reader ever sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _title(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> str:
+    names = list(dict.fromkeys(str(run.scorecard.encoder["name"]) for run in runs))
+    tasks = {(one.suite, line.task) for one in tables for line in one.lines}
+    who = names[0] if len(names) == 1 else f"{len(names)} encoders"
+    return f"{who} on {len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+
+
+def _finished(runs: Sequence[Run]) -> str:
+    days = sorted({str(run.scorecard.run.get("finished", ""))[:10] for run in runs} - {""})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else ""
+
+
+def _table(number: int, one: ScoreTable) -> dict[str, Any]:
+    place = 0
+    domains = []
+    for domain in one.domains:
+        lines = []
+        for line in domain.tasks:
+            lines.append(_line(line, f"{number}.{place}"))
+            place += 1
+        domains.append(
+            {"name": domain.domain, "lines": lines, "mean": None if domain.mean is None else _line(domain.mean, "")}
+        )
+    name = one.protocol.split("@")[0].split("+")[0]
+    measured = sum(column.row is None for column in one.columns)
+    return {
+        "number": number,
+        "protocol": one.protocol,
+        "suite": one.suite,
+        "what": PROTOCOLS.get(name, ""),
+        "columns": [
+            {"name": column.name, "detail": column.detail, "published": column.row is not None}
+            for column in one.columns
+        ],
+        "measured": measured,
+        "published": len(one.columns) - measured,
+        "domains": domains,
+        "overall": _line(one.overall, ""),
+        "notes": one.notes,
+        "greyed": one.greyed,
+        "warned": any(cell["warnings"] for domain in domains for line in domain["lines"] for cell in line["cells"]),
+    }
+
+
+def _line(line: Line, place: str) -> dict[str, Any]:
+    chances = [score.result.chance for score in line.scores if score.result is not None]
+    return {
+        "title": line.title,
+        "metric": metric_title(line.metric),
+        "stands_for": line.stands_for,
+        "place": place,
+        "cells": [_cell(line, score, chances[0] if chances else None) for score in line.scores],
+    }
+
+
+def _cell(line: Line, score: Score, chance: float | None) -> dict[str, Any]:
+    result = score.result
+    tip = []
+    if result is not None:
+        low, high = result.interval
+        tip = [
+            f"{percent(score.value)}, 95 % interval {percent(low)} to {percent(high)}",
+            f"chance {percent(result.chance)}, majority {percent(result.majority)}"
+            + (f", floor {percent(result.floor)}" if result.floor is not None else ""),
+            *result.warnings,
+        ]
+    return {
+        "text": percent(score.value),
+        "value": "" if score.value is None else f"{score.value:.6f}",
+        "shade": None if score.value is None or chance is None else _shade(score.value, chance),
+        "run": result is not None,
+        "tip": "\n".join(tip),
+        "warnings": [] if result is None else result.warnings,
+        "best": score.best,
+        "grey": score.other_clips,
+        "note": score.note,
+    }
+
+
+def _shade(score: float, chance: float) -> int:
+    """Where a score lies between chance and all right, in SHADES steps."""
+    share = (score - chance) / (1 - chance) if chance < 1 else 0.0
+    return round(SHADES * min(1.0, max(0.0, share)))
+
+
+def _comparisons(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for protocol, group in by_protocol(runs).items():
+        if len(group) < 2:
+            continue
+        try:
+            found.append(_comparison(compare(group)))
+        except ComparisonError as error:
+            found.append({"protocol": protocol, "columns": [], "lines": [], "notes": [str(error)]})
+    return found
+
+
+def _comparison(compared: Compared) -> dict[str, Any]:
+    return {
+        "protocol": compared.protocol,
+        "columns": compared.columns,
+        "notes": compared.notes,
+        "lines": [
+            {
+                "task": task.task,
+                "clips": f"{task.num_clips:,}",
+                "first": percent(task.cells[0].score),
+                "others": [
+                    {
+                        "difference": f"{100 * cell.difference:+.1f}",
+                        "interval": f"{100 * cell.low:+.1f} to {100 * cell.high:+.1f}",
+                        "p": f"{cell.p:.3f}",
+                        "differs": cell.p < 0.05,
+                        "better": cell.difference > 0,
+                    }
+                    for cell in task.cells[1:]
+                    if cell.difference is not None and cell.low is not None and cell.high is not None
+                    if cell.p is not None
+                ],
+            }
+            for task in compared.tasks
+        ],
+    }
+
+
+def _safe(value: Any) -> Any:
+    """The same plain values, every text in them printable: control characters and reversed writing show as escapes."""
+    match value:
+        case str():
+            return printable(value, keep="\n")
+        case dict():
+            return {name: _safe(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_safe(one) for one in value]
+        case int() | float() | None:
+            return value
+    return _safe({name: getattr(value, name) for name in value.__dataclass_fields__})
+
+
+def _breakable(name: str) -> Markup:
+    """A long name that may go on in the next line after its punctuation."""
+    text = str(escape(name))
+    for mark in ("_", "/", ":", "@"):
+        text = text.replace(mark, f"{mark}<wbr>")
+    return Markup(text)
+
+
+def _part(name: str) -> str:
+    return files("leveret.report").joinpath("parts", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,254 @@
+"use strict";
+// Everything that is shown goes through text nodes: names of files and classes come from strangers.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const FIRST_CLASSES = 30;
+
+  function make(tag, properties, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(properties || {})) {
+      if (name === "class") element.className = value;
+      else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else element.setAttribute(name, value);
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined));
+    return element;
+  }
+
+  const shown = (score) => (score === null ? "\u2013" : score.toFixed(1));
+  const at = (score) => `${Math.min(100, Math.max(0, score))}%`;
+
+  function placed(name, left, width) {
+    const element = make("span", { class: name });
+    element.style.left = at(left);
+    if (width !== undefined) element.style.width = at(width);
+    return element;
+  }
+
+  // theme: the system's until somebody chooses; a file that may keep nothing forgets it
+  const theme = document.getElementById("theme");
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const kept = () => { try { return localStorage.getItem("leveret-theme"); } catch { return null; } };
+  const isDark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+  const label = () => { theme.textContent = isDark() ? "Light theme" : "Dark theme"; };
+  if (["light", "dark"].includes(kept())) root.dataset.theme = kept();
+  theme.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try { localStorage.setItem("leveret-theme", root.dataset.theme); } catch { /* not kept */ }
+    label();
+  });
+  system.addEventListener("change", label);
+  label();
+  theme.hidden = false;
+
+  // the interval, where the pointer or the keyboard is
+  const tip = document.getElementById("tip");
+  function tell(event) {
+    const cell = event.target.closest("[data-tip]");
+    tip.hidden = !cell;
+    if (!cell) return;
+    tip.textContent = cell.dataset.tip;
+    const box = cell.getBoundingClientRect(), own = tip.getBoundingClientRect();
+    const left = Math.min(Math.max(8, box.left + box.width / 2 - own.width / 2), innerWidth - own.width - 8);
+    tip.style.left = `${left}px`;
+    tip.style.top = `${box.top > own.height + 12 ? box.top - own.height - 6 : box.bottom + 6}px`;
+  }
+  const quiet = () => { tip.hidden = true; };
+  for (const name of ["pointerover", "focusin"]) document.addEventListener(name, tell);
+  for (const name of ["scroll", "focusout"]) document.addEventListener(name, quiet, true);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") quiet(); });
+
+  // sorting keeps domains together: highest first, lowest first, the paper's order
+  for (const table of document.querySelectorAll(".heat")) {
+    const groups = [...table.tBodies].map((body) => [body, [...body.querySelectorAll("tr.task")]]);
+    for (const button of table.querySelectorAll(".sort")) {
+      button.addEventListener("click", () => {
+        const head = button.closest("th");
+        const order = { none: "descending", descending: "ascending", ascending: "none" }[head.ariaSort || "none"];
+        for (const other of table.querySelectorAll("thead [aria-sort]")) other.setAttribute("aria-sort", "none");
+        head.setAttribute("aria-sort", order);
+        const value = (row) => {
+          const text = row.cells[Number(button.dataset.column) + 1].dataset.value;
+          return text === "" ? -Infinity : Number(text); // no score comes last, or first
+        };
+        for (const [body, rows] of groups) {
+          const sorted = order === "none" ? rows : [...rows].sort((a, b) => value(b) - value(a));
+          if (order === "ascending") sorted.reverse();
+          const end = body.querySelector("tr.mean");
+          for (const row of sorted) body.insertBefore(row, end);
+        }
+      });
+    }
+  }
+
+  function classesOf(cell) {
+    const names = data.classes[cell.perClass.classes];
+    return names.map((name, k) => [name, cell.perClass.values[k]]).filter(([, value]) => value !== null);
+  }
+
+  function spread(table, task, chosen) {
+    const cell = task.cells[chosen];
+    const grid = make("div", { class: "bars spread" });
+    table.columns.forEach((column, k) => {
+      const one = task.cells[k];
+      if (one.score === null) return;
+      const track = make("span", { class: "track", "aria-hidden": "true" });
+      for (const name of ["chance", "majority", "floor"]) {
+        if (cell[name] !== null) track.append(placed(`level ${name}`, cell[name]));
+      }
+      if (one.run) track.append(placed("whisker", one.low, one.high - one.low));
+      track.append(placed(one.run ? "dot" : "dot paper", one.score));
+      const value = make("span", { class: "value" }, shown(one.score), one.other ? "\u2020" : "");
+      const name = make("span", { class: "name" }, column.name, one.run ? null : make("small", {}, ` ${column.detail}`));
+      grid.append(make("div", { class: k === chosen ? "row chosen" : "row" }, name, track, value));
+    });
+    const key = make("p", { class: "key" },
+      make("span", {}, make("i"), `chance ${shown(cell.chance)}, majority ${shown(cell.majority)}`),
+      cell.floor === null ? null : make("span", { class: "floor" }, make("i"), `floor (melstats) ${shown(cell.floor)}`),
+      task.cells.some((one) => !one.run && one.score !== null) ? make("span", { class: "paper" }, make("i"), "published") : null,
+      task.cells.some((one) => one.other) ? make("span", {}, "\u2020 other clips: the paper's split was never published") : null);
+    return [make("h4", {}, "Scores with 95 % intervals"), grid, key];
+  }
+
+  function perClass(cell) {
+    const rows = classesOf(cell).sort((a, b) => a[1] - b[1]);
+    const grid = make("div", { class: "bars" });
+    const fill = (some) => some.forEach(([name, value]) => {
+      const track = make("span", { class: "track", "aria-hidden": "true" }, placed("bar", 0, value));
+      grid.append(make("span", { class: "name" }, name), track, make("span", { class: "value" }, shown(value)));
+    });
+    fill(rows.slice(0, FIRST_CLASSES));
+    const rest = rows.slice(FIRST_CLASSES);
+    const more = rest.length ? make("button", { type: "button", class: "more",
+      onclick: () => { fill(rest); more.remove(); } }, `Show ${rest.length} more classes`) : null;
+    const of = cell.perClass.of;
+    return [make("h4", {}, `${of[0].toUpperCase()}${of.slice(1)} of each class, the lowest first`), grid, more];
+  }
+
+  // the name space of SVG is asked of the parser, so that no address stands in the file
+  const space = new DOMParser().parseFromString("<svg>", "text/html").body.firstChild.namespaceURI;
+  function draw(tag, attributes, ...children) {
+    const element = document.createElementNS(space, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  function matrix(slot, width) {
+    const names = data.classes[slot.classes], size = names.length, counts = slot.counts, totals = Array(size).fill(0);
+    for (let k = 0; k < counts.length; k += 3) totals[counts[k]] += counts[k + 2];
+    const cut = (name) => (name.length > 18 ? `${name.slice(0, 17)}\u2026` : name);
+    const longest = Math.max(...names.map((name) => cut(name).length));
+    const margin = Math.round(6.2 * longest) + 8;
+    let side = Math.min(34, (width - margin) / size);
+    const labelled = side >= 11;
+    const edge = labelled ? margin : 1;
+    if (!labelled) side = Math.min(34, (width - 2) / size);
+    const whole = size * side + edge + 1;
+    const svg = draw("svg", { class: "matrix", width: whole, height: whole, viewBox: `0 0 ${whole} ${whole}`, role: "img",
+      "aria-label": `Confusion matrix of ${size} classes; the most confused pairs are listed beside it` });
+    svg.append(draw("rect", { class: "frame", x: edge, y: edge, width: size * side, height: size * side }));
+    for (let k = 0; k < counts.length; k += 3) {
+      const [t, p, n] = [counts[k], counts[k + 1], counts[k + 2]];
+      svg.append(draw("rect", { class: t === p ? "right" : "wrong", x: edge + p * side, y: edge + t * side, width: side,
+        height: side, "fill-opacity": 0.12 + (0.88 * n) / totals[t] },
+      draw("title", {}, `${names[t]} taken for ${names[p]}: ${n} of ${totals[t]}`)));
+    }
+    if (labelled) names.forEach((name, k) => {
+      const middle = edge + (k + 0.5) * side;
+      svg.append(draw("text", { x: edge - 5, y: middle + 4, "text-anchor": "end" }, cut(name)),
+        draw("text", { transform: `translate(${middle + 4} ${edge - 5}) rotate(-90)` }, cut(name)));
+    });
+    return svg;
+  }
+
+  function listed(titles, rows, kind) {
+    const head = make("tr", {}, ...titles.map(([title, number]) => make("th", { scope: "col", class: number ? "number" : "" }, title)));
+    const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, text))));
+    return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": kind },
+      make("table", { class: "plain clips" }, make("thead", {}, head), make("tbody", {}, ...body)));
+  }
+
+  function confusions(cell, width) {
+    return cell.slots.flatMap((slot) => {
+      const names = data.classes[slot.classes], of = slot.name ? ` of ${slot.name}` : "";
+      const rows = slot.pairs.map(([t, p, n, total]) => [names[t], names[p], `${n} of ${total}`]);
+      const pairs = rows.length
+        ? listed([["True"], ["Taken for"], ["Clips", true]], rows, `Most confused pairs${of}`)
+        : make("p", { class: "what" }, "No test clip was taken for another class.");
+      return [make("div", { class: "two" },
+        slot.counts === null ? null : make("div", {}, make("h4", {}, `Confusion matrix${of}`),
+          make("p", { class: "key" }, "rows: true class; columns: what it was taken for; shade: share of the row"), matrix(slot, width)),
+        make("div", {}, make("h4", {}, `Most confused pairs${of}`), pairs))];
+    });
+  }
+
+  function confusedClips(cell) {
+    const tags = cell.slots.length === 0;
+    const what = tags ? "have a false tag above every true one" : "are taken for another class";
+    const parts = [make("h4", {}, "Most confused clips"), make("p", { class: "key" },
+      `${cell.confused.toLocaleString("en")} of ${cell.of.toLocaleString("en")} test clips ${what}; `
+      + "margin: decision value of what was predicted above that of the true label")];
+    const titles = [["Clip"], ["True"], [tags ? "Highest false tag" : "Predicted"], ["Margin", true]];
+    return cell.clips.length ? [...parts, listed(titles, cell.clips, "Most confused clips")] : parts;
+  }
+
+  let opener = null;
+  function open(place, focus) {
+    const [t, k, c] = place.split(".").map(Number);
+    const table = data.tables[t], task = table && table.tasks[k], cell = task && task.cells[c];
+    if (!cell || !cell.run) return;
+    const detail = document.getElementById(`detail-${t}`);
+    detail.hidden = false;
+    const width = Math.min(640, detail.clientWidth - 2 * parseFloat(getComputedStyle(detail).paddingLeft));
+    const runs = table.columns.map((column, n) => [column.name, n]).filter(([, n]) => task.cells[n].run);
+    const choice = (name, options, chosen, go) => make("select", { "aria-label": name,
+      onchange: (event) => open(go(event.target.value), false) },
+    ...options.map(([text, n]) => make("option", n === chosen ? { value: n, selected: "" } : { value: n }, text)));
+    const near = (n) => (table.tasks[n].cells[c].run ? c : table.tasks[n].cells.findIndex((one) => one.run));
+    const close = make("button", { type: "button", class: "close", onclick: () => shut(detail) }, "Close");
+    const taskNames = table.tasks.map((one, n) => [one.title, n]);
+    detail.replaceChildren(
+      make("div", { class: "top" },
+        make("div", {}, make("h3", { id: `detail-${t}-title` }, `${task.title}: ${table.columns[c].name}`),
+          make("p", {}, `${task.metric} \u00b7 ${task.domain} \u00b7 protocol ${table.protocol}`)),
+        make("div", { class: "choose" },
+          choice("Task", taskNames, k, (n) => `${t}.${n}.${near(Number(n))}`),
+          choice("Encoder", runs, c, (n) => `${t}.${k}.${n}`), close)),
+      cell.warnings.length ? make("ul", { class: "warnings" }, ...cell.warnings.map((text) => make("li", {}, text))) : "",
+      make("div", { class: "two" },
+        make("div", {}, ...spread(table, task, c)),
+        make("div", {}, make("h4", {}, "Figures"),
+          make("dl", { class: "facts" }, ...cell.facts.map(([name, value]) =>
+            make("div", {}, make("dt", {}, name), make("dd", {}, value)))))),
+      make("div", {}, ...perClass(cell).filter((part) => part !== null)),
+      ...confusions(cell, width),
+      make("div", {}, ...confusedClips(cell)));
+    const pressed = document.querySelector(`[data-open="${t}.${k}.${c}"]`);
+    for (const other of document.querySelectorAll('.open[aria-expanded="true"]')) other.removeAttribute("aria-expanded");
+    pressed.setAttribute("aria-expanded", "true");
+    opener = pressed;
+    quiet();
+    if (location.hash !== `#task-${place}`) history.replaceState(null, "", `#task-${place}`);
+    if (focus) {
+      detail.focus({ preventScroll: true });
+      detail.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    }
+  }
+
+  function shut(detail) {
+    detail.hidden = true;
+    detail.replaceChildren();
+    if (opener) { opener.removeAttribute("aria-expanded"); opener.focus(); }
+    history.replaceState(null, "", "#scores");
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-open]");
+    if (button) open(button.dataset.open, true);
+  });
+  const asked = () => { const found = /^#task-(\d+\.\d+\.\d+)$/.exec(location.hash); if (found) open(found[1], true); };
+  addEventListener("hashchange", asked);
+  asked();
+})();
