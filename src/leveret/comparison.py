@@ -10,13 +10,17 @@ from statistics import fmean
 
 import numpy as np
 
-from leveret.metrics import METRICS, holm, paired_comparison
+from leveret.metrics import METRICS, holm, paired_comparisons
 from leveret.paper import PREFIX, PublishedRow, published
 from leveret.registry import unknown_name
 from leveret.results import HARES, TaskResult, summarise
 from leveret.runs import Predictions, Run, task_keys
 
 COMPARISON_SEED = 0
+MIN_RESAMPLES = 1000
+RESAMPLES_A_COMPARISON = 100
+"""Of n comparisons, Holm's correction takes the smallest p, 2 in resamples + 1, n times: with too few resamples nothing
+could ever differ. With these it becomes 0.02, whatever n."""
 
 
 class ComparisonError(ValueError):
@@ -83,12 +87,13 @@ class Compared:
     notes: Sequence[str] = field(default_factory=list)
 
 
-def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples: int = 1000) -> Compared:
+def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples: int | None = None) -> Compared:
     """Put runs beside each other and beside the paper.
 
     Args:
         runs: One or more, of one protocol; the first is what the others are compared with.
         rows: Published rows; they have no clips, so they get no difference and no p.
+        resamples: Of the groups; None takes as many as the number of comparisons asks for.
 
     Raises:
         ComparisonError: Different protocols, or no common task.
@@ -103,6 +108,8 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
     shared = [name for name in by_task[0] if all(name in results for results in by_task)]
     if not shared:
         raise ComparisonError("the runs have no task in common: " + "; ".join(_listed(results) for results in by_task))
+    if resamples is None:
+        resamples = max(MIN_RESAMPLES, RESAMPLES_A_COMPARISON * len(shared) * (len(runs) - 1))
     notes = [
         f"{task} of {suite} is not in every run"
         for suite, task in dict.fromkeys(name for results in by_task for name in results)
@@ -125,22 +132,16 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         if len({_what_is_asked(found) for found in predictions}) > 1:
             notes.append(f"{key}: not compared, since the runs have different classes, labels or metrics for one clip")
             continue
-        cells = [Cell(_score(results[0], predictions[0]))]
-        for number, other in enumerate(predictions[1:], 1):
-            found = paired_comparison(
-                results[0].metric, other.for_metric(), predictions[0].for_metric(), other.targets(),
-                np.array(predictions[0].group), COMPARISON_SEED, resamples,
-            )  # fmt: skip
-            cells.append(
-                Cell(
-                    _score(results[0], other),
-                    found.difference,
-                    found.interval.low,
-                    found.interval.high,
-                    found.p,
-                )
-            )
-            p_values.append((len(lines), number, found.p))
+        first, *others = predictions
+        pairs = paired_comparisons(
+            results[0].metric, [other.for_metric() for other in others], first.for_metric(), first.targets(),
+            np.array(first.group), COMPARISON_SEED, resamples if others else 0,
+        )  # fmt: skip
+        cells = [Cell(_score(results[0], first))]
+        for number, (other, pair) in enumerate(zip(others, pairs, strict=True), 1):
+            low, high = pair.interval.low, pair.interval.high
+            cells.append(Cell(_score(results[0], other), pair.difference, low, high, pair.p))
+            p_values.append((len(lines), number, pair.p))
         cells += [Cell(published_score(row, results[0]), other_clips=results[0].substitute) for row in rows]
         if name[0] == HARES:
             hares.append((results[0], len(lines)))

@@ -6,6 +6,7 @@ Scores and intervals are per cent with one decimal. Lists of class names are kep
 from collections.abc import Sequence
 from typing import Any
 
+from leveret.report.run_facts import as_text
 from leveret.report.score_table import ScoreTable
 from leveret.report.task_details import TaskDetails, task_details
 from leveret.results import TaskResult
@@ -105,8 +106,8 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
         found.append(("classes without a test clip", f"{len(result.unscored_classes):,}"))
     if result.notes:
         found.append(("notes", result.notes))
-    settings = ((name, value) for name, value in result.probe.items() if isinstance(value, str | int | float))
-    found.append(("probe", ", ".join(f"{name} {value}" for name, value in settings)))
+    plain = [(name, value) for name, value in result.probe.items() if isinstance(value, str | int | float)]
+    found.append(("probe", ", ".join(f"{name.replace('_', ' ')} {as_text(value)}" for name, value in plain)))
     return found
 
 

@@ -76,10 +76,11 @@ def run_facts(run: Run) -> RunFacts:
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        yield name.replace("_", " "), _shown(value)
+        yield name.replace("_", " "), as_text(value)
 
 
-def _shown(value: object) -> str:
+def as_text(value: object) -> str:
+    """A recorded value as a page prints it."""
     match value:
         case bool():
             return "yes" if value else "no"

@@ -15,6 +15,8 @@
     return element;
   }
 
+  // a long name may go on in the next line after its punctuation
+  const soft = (name) => make("span", {}, ...name.split(/(?<=[_/:@.])/).flatMap((part, k) => (k ? [make("wbr"), part] : [part])));
   const shown = (score) => (score === null ? "\u2013" : score.toFixed(1));
   const at = (score) => `${Math.min(100, Math.max(0, score))}%`;
 
@@ -100,7 +102,7 @@
       if (one.run) track.append(placed("whisker", one.low, one.high - one.low));
       track.append(placed(one.run ? "dot" : "dot paper", one.score));
       const value = make("span", { class: "value" }, shown(one.score), one.other ? "\u2020" : "");
-      const name = make("span", { class: "name" }, column.name, one.run ? null : make("small", {}, ` ${column.detail}`));
+      const name = make("span", { class: "name" }, soft(column.name), one.run ? null : make("small", {}, ` ${column.detail}`));
       grid.append(make("div", { class: k === chosen ? "row chosen" : "row" }, name, track, value));
     });
     const key = make("p", { class: "key" },
@@ -113,10 +115,11 @@
 
   function perClass(cell) {
     const rows = classesOf(cell).sort((a, b) => a[1] - b[1]);
-    const grid = make("div", { class: "bars" });
+    const grid = make("div", { class: "classes" });
     const fill = (some) => some.forEach(([name, value]) => {
       const track = make("span", { class: "track", "aria-hidden": "true" }, placed("bar", 0, value));
-      grid.append(make("span", { class: "name" }, name), track, make("span", { class: "value" }, shown(value)));
+      grid.append(make("div", { class: "bars" }, make("span", { class: "name" }, soft(name)), track,
+        make("span", { class: "value" }, shown(value))));
     });
     fill(rows.slice(0, FIRST_CLASSES));
     const rest = rows.slice(FIRST_CLASSES);
@@ -140,13 +143,15 @@
     for (let k = 0; k < counts.length; k += 3) totals[counts[k]] += counts[k + 2];
     const cut = (name) => (name.length > 18 ? `${name.slice(0, 17)}\u2026` : name);
     const longest = Math.max(...names.map((name) => cut(name).length));
-    const margin = Math.round(6.2 * longest) + 8;
+    const letters = Math.min(11, Math.max(9, 0.9 * (width / (size + longest / 2)))); // pixels
+    const margin = Math.round(0.58 * letters * longest) + 8;
     let side = Math.min(34, (width - margin) / size);
-    const labelled = side >= 11;
+    const labelled = side >= 10;
     const edge = labelled ? margin : 1;
     if (!labelled) side = Math.min(34, (width - 2) / size);
     const whole = size * side + edge + 1;
-    const svg = draw("svg", { class: "matrix", width: whole, height: whole, viewBox: `0 0 ${whole} ${whole}`, role: "img",
+    const svg = draw("svg", { class: "matrix", width: whole, height: whole, viewBox: `0 0 ${whole} ${whole}`,
+      "font-size": letters, role: "img",
       "aria-label": `Confusion matrix of ${size} classes; the most confused pairs are listed beside it` });
     svg.append(draw("rect", { class: "frame", x: edge, y: edge, width: size * side, height: size * side }));
     for (let k = 0; k < counts.length; k += 3) {
@@ -165,9 +170,9 @@
 
   function listed(titles, rows, kind) {
     const head = make("tr", {}, ...titles.map(([title, number]) => make("th", { scope: "col", class: number ? "number" : "" }, title)));
-    const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, text))));
+    const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, soft(text)))));
     return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": kind },
-      make("table", { class: "plain clips" }, make("thead", {}, head), make("tbody", {}, ...body)));
+      make("table", { class: titles.length > 3 ? "plain clips wide" : "plain clips" }, make("thead", {}, head), make("tbody", {}, ...body)));
   }
 
   function confusions(cell, width) {
@@ -177,7 +182,7 @@
       const pairs = rows.length
         ? listed([["True"], ["Taken for"], ["Clips", true]], rows, `Most confused pairs${of}`)
         : make("p", { class: "what" }, "No test clip was taken for another class.");
-      return [make("div", { class: "two" },
+      return [make("div", { class: "two matrices" },
         slot.counts === null ? null : make("div", {}, make("h4", {}, `Confusion matrix${of}`),
           make("p", { class: "key" }, "rows: true class; columns: what it was taken for; shade: share of the row"), matrix(slot, width)),
         make("div", {}, make("h4", {}, `Most confused pairs${of}`), pairs))];
@@ -201,7 +206,8 @@
     if (!cell || !cell.run) return;
     const detail = document.getElementById(`detail-${t}`);
     detail.hidden = false;
-    const width = Math.min(640, detail.clientWidth - 2 * parseFloat(getComputedStyle(detail).paddingLeft));
+    const inner = detail.clientWidth - 2 * parseFloat(getComputedStyle(detail).paddingLeft);
+    const width = matchMedia("(min-width: 60rem)").matches ? ((inner - 48) * 7) / 12 : Math.min(640, inner);
     const runs = table.columns.map((column, n) => [column.name, n]).filter(([, n]) => task.cells[n].run);
     const choice = (name, options, chosen, go) => make("select", { "aria-label": name,
       onchange: (event) => open(go(event.target.value), false) },
