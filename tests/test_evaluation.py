@@ -70,7 +70,7 @@ def test_tones_are_told_apart_and_the_run_folder_says_everything(tone_manifest, 
     assert result.coverage == 1
     assert (result.chance, result.majority) == (0.5, 0.5)
     assert {path.name for path in run.folder.iterdir()} == {
-        "scorecard.json", "config.json", "log.txt", "predictions"
+        "scorecard.json", "config.json", "log.txt", "predictions", "report.html"
     }  # fmt: skip
     card = json.loads((run.folder / "scorecard.json").read_text())
     assert card["schema_version"] == 1

@@ -17,7 +17,7 @@ LEVELS = {
     "collectives": 1, "pretext": 1.5, "replica_norm": 1.5,
     "batches": 2, "comparison": 2, "dataroots": 2, "records": 2, "encoders": 2, "adapters": 2, "tasks": 2, "probes": 2,
     "protocols": 3, "clip_scoring": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
-    "description": 3, "haiku_weights": 3,
+    "description": 3, "haiku_weights": 3, "report": 3,
     "loading": 4, "scoring": 4, "gathering": 4,
     "runner": 5, "hear": 5, "datasets": 5,
     "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6, "overlap": 6,
@@ -37,6 +37,7 @@ ROOMS = (
     "datasets",
     "exporting",
     "overlap",
+    "report",
     "commands",
 )
 # completion lists the commands and their options, so it asks the module that knows them

@@ -18,6 +18,7 @@ COMMANDS = {
     "embed": ("embed", "Embed", "audio files to vectors"),
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
+    "report": ("report", "Report", "runs as one page to look at and send, or as a table for a paper"),
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),

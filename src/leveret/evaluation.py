@@ -26,6 +26,7 @@ from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
+from leveret.report.page import write_run_page
 from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
 from leveret.runs import Run, RunWriter, task_keys
@@ -198,6 +199,8 @@ class Evaluation:
                     run=about_this_run(self.config.compute, started),
                 )
                 runs.append(Run(entrant.writer.finish(card, "\n".join(log) + "\n"), card))
+            for why in filter(None, map(write_run_page, runs)):
+                self.reporter.say(why)
             return runs
         except BaseException:
             for entrant in shown:

@@ -1,9 +1,9 @@
 """The run folder: what an evaluation leaves on disk, and reading it back. Needs no torch.
 
 `config.json` (enough to start it again), `scorecard.json`, `predictions/TASK.parquet` (a row a test clip with its
-score for every class), `log.txt`. While the run goes on the folder's name ends in `.partial` and `results/TASK.json`
-holds the finished tasks: the same command takes them up again. It is renamed at the end, so a folder without the
-ending is whole.
+score for every class), `log.txt`; and, made of these, `report.html`. While the run goes on the folder's name ends in
+`.partial` and `results/TASK.json` holds the finished tasks: the same command takes them up again. It is renamed at the
+end, so a folder without the ending is whole.
 """
 
 import json

@@ -26,6 +26,8 @@ from leveret.runs import Run
 from leveret.text import percent, printable
 from leveret.version import __version__
 
+REPORT = "report.html"
+"""Of a run folder: the page of this run alone."""
 LARGEST_BYTES = 8_000_000
 """Mail and chat refuse larger files."""
 
@@ -82,6 +84,15 @@ def write_page(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_run_page(run: Run) -> str:
+    """The page of a run alone, in its folder; says why where there is none: a run is whole without it."""
+    try:
+        write_page(run.folder / REPORT, page([run]))
+    except (OSError, ValueError) as error:
+        return f"note: no {REPORT} in {run.folder} ({error}); `leveret report` makes one"
+    return ""
 
 
 def _title(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean
 from leveret.comparison import by_suite_and_task, published_score, run_names
 from leveret.paper import PublishedRow, table
 from leveret.paper import tasks as published_tasks
-from leveret.results import DOMAINS, HARES, TaskResult, summarise
+from leveret.results import DOMAINS, HARES, HARES_TASKS, Summary, TaskResult, summarise
 from leveret.runs import Run
 from leveret.text import percent
 
@@ -114,8 +114,8 @@ class ScoreTable:
 
 
 def default_rows() -> list[PublishedRow]:
-    """The encoders of the paper's table 4 that have a score for every task."""
-    return [row for row in table(4) if row.complete]
+    """The encoders of the paper's table 4 that have a score for every task, the highest HARES first."""
+    return sorted((row for row in table(4) if row.complete), key=lambda row: -row.mean())
 
 
 def by_protocol(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -153,7 +153,7 @@ def _table(protocol: str, suite: str, group: Sequence[Run], rows: Sequence[Publi
     firsts: dict[str, TaskResult] = {}
     for found in results:
         firsts |= {task: one for task, (_, one) in found.items() if task not in firsts}
-    order = list(published_tasks()) if suite == HARES else list(firsts)
+    order = HARES_TASKS if suite == HARES else tuple(firsts)
     names = sorted(firsts, key=lambda task: order.index(task) if task in order else len(order))
     domains = []
     for domain in DOMAINS:
@@ -174,12 +174,16 @@ def _table(protocol: str, suite: str, group: Sequence[Run], rows: Sequence[Publi
         for score, summary in zip(overall.scores, summaries, strict=False)
     ]
     overall = replace(overall, scores=[*scores, *overall.scores[len(scores) :]])
-    notes = [
-        f"{column.name}: {note}" if len(results) > 1 else note
-        for column, summary in zip(columns, summaries, strict=False)
-        for note in summary.notes
-    ]
-    return ScoreTable(protocol, suite, columns, domains, overall, notes)
+    return ScoreTable(protocol, suite, columns, domains, overall, _notes(columns, summaries))
+
+
+def _notes(columns: Sequence[Column], summaries: Sequence[Summary]) -> list[str]:
+    """What is not as in the paper; with the runs of which it is true, where it is not of all."""
+    whose: dict[str, list[str]] = {}
+    for column, summary in zip(columns, summaries, strict=False):
+        for note in summary.notes:
+            whose.setdefault(note, []).append(column.name)
+    return [note if len(of) == len(summaries) else f"{note} ({', '.join(of)})" for note, of in whose.items()]
 
 
 def _task_line(

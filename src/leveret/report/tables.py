@@ -22,7 +22,7 @@ _LATEX = {
     DAGGER: DAGGER_IN_LATEX,
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
+    "|": r"\textbar{}", '"': "''", "`": "{`}",
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def markdown(tables: Sequence[ScoreTable]) -> str:
 
 def latex(tables: Sequence[ScoreTable]) -> str:
     """A `table` environment for each."""
-    return "% needs \\usepackage{booktabs} and \\usepackage{textcomp}\n" + "\n".join(
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(
         "\n".join(_latex(one)) + "\n" for one in tables
     )
 
@@ -98,7 +98,7 @@ def _legend(one: ScoreTable) -> list[str]:
     return [
         *([f"{DAGGER} {_DAGGER_SAYS}."] if one.greyed else []),
         *([f"! {_WARNING_SAYS}."] if warned else []),
-        *one.notes,
+        *(f"{note}." for note in one.notes),
     ]
 
 
@@ -136,7 +136,7 @@ def _latex(one: ScoreTable) -> Iterator[str]:
     published = len(one.columns) - measured
     yield r"\begin{table}"
     yield r"\centering"
-    yield rf"\caption{{{' '.join(_in_latex(text) for text in [_caption(one), *_legend(one, DAGGER)])}}}"
+    yield rf"\caption{{{' '.join(_in_latex(text) for text in [_caption(one), *_legend(one)])}}}"
     yield rf"\begin{{tabular}}{{ll{'r' * len(one.columns)}}}"
     yield r"\toprule"
     if published:

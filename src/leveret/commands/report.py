@@ -1,0 +1,79 @@
+"""`leveret report`: runs as a page to look at, or as a table."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from leveret.commands.console import err, in_bytes, out, safe
+
+ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Runs as one HTML page that needs nothing else: scores, intervals, confusions, comparisons, provenance.
+
+    Runs of different protocols, and tasks of different suites, never share a table.
+
+    Examples:
+      leveret report runs/melstats-quick-20260101-120000 runs/small-quick-20260101-120000 -o report.html
+
+      leveret report runs/ paper:sf_nfnet_f0_simclr --protocol cached
+
+      leveret report runs/ --table latex -o table.tex
+    """
+
+    what: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders, folders of run folders; published rows to stand beside HARES (`leveret list published`), in place of
+    those of the paper's table 4."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The file; by default report.html, and standard output for a table."""
+    table: Literal["markdown", "csv", "latex"] | None = None
+    """A table in the layout of the paper's table 4 in place of the page."""
+    protocol: str | None = None
+    """Only the runs of this protocol, such as quick or cached@20000."""
+    compare: bool = True
+    """With paired comparisons to the first run of each protocol: seconds, minutes for many runs."""
+
+    def run(self) -> int:
+        """Gather, write."""
+        from leveret.comparison import published_row
+        from leveret.paper import PREFIX
+        from leveret.registry import unknown_name
+        from leveret.report.page import LARGEST_BYTES, REPORT, page, write_page
+        from leveret.report.score_table import by_protocol, default_rows, score_tables
+        from leveret.report.tables import FORMATS
+        from leveret.runs import find_runs
+        from leveret.vectors import check_format
+
+        output = self.output if self.output is not None or self.table else Path(REPORT)
+        if output is not None:
+            check_format(output, (ENDINGS[self.table] if self.table else ".html",))
+        rows = [published_row(name) for name in self.what if name.startswith(PREFIX)] or default_rows()
+        found = [run for name in self.what if not name.startswith(PREFIX) for run in find_runs(Path(name))]
+        # a run and the folder that it lies in may both be named
+        runs = list({run.folder.resolve(): run for run in found}.values())
+        if not runs:
+            raise ValueError("nothing to report: give at least one run folder; `leveret evaluate` makes them")
+        if self.protocol is not None:
+            if self.protocol not in (known := by_protocol(runs)):
+                raise unknown_name("run of protocol", self.protocol, known)
+            runs = known[self.protocol]
+        if self.table:
+            text = FORMATS[self.table](score_tables(runs, rows))
+        else:
+            if self.compare and len(runs) > 1:
+                err.print(f"comparing {len(runs)} runs; --no-compare leaves it out", soft_wrap=True)
+            text = page(runs, rows, compared=self.compare)
+        if output is None:
+            sys.stdout.write(text)
+            return 0
+        write_page(output, text)
+        size = output.stat().st_size
+        out.print(f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {in_bytes(size)}: {safe(output)}", soft_wrap=True)
+        if size > LARGEST_BYTES:
+            err.print("note: too large to be mailed; give fewer runs, or those of one protocol with --protocol")
+        return 0
