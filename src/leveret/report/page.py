@@ -109,12 +109,14 @@ def _finished(runs: Sequence[Run]) -> str:
 
 def _table(number: int, one: ScoreTable) -> dict[str, Any]:
     place = 0
-    domains = []
+    domains: list[dict[str, Any]] = []
+    warned = False
     for domain in one.domains:
         lines = []
         for line in domain.tasks:
             lines.append(_line(line, f"{number}.{place}"))
             place += 1
+            warned |= any(score.result is not None and score.result.warnings for score in line.scores)
         domains.append(
             {"name": domain.domain, "lines": lines, "mean": None if domain.mean is None else _line(domain.mean, "")}
         )
@@ -135,7 +137,7 @@ def _table(number: int, one: ScoreTable) -> dict[str, Any]:
         "overall": _line(one.overall, ""),
         "notes": one.notes,
         "greyed": one.greyed,
-        "warned": any(cell["warnings"] for domain in domains for line in domain["lines"] for cell in line["cells"]),
+        "warned": warned,
     }
 
 

@@ -144,10 +144,10 @@ def _table(protocol: str, suite: str, group: Sequence[Run], rows: Sequence[Publi
     results: list[Mapping[str, tuple[str, TaskResult]]] = []
     columns = []
     for name, run in zip(run_names(group), group, strict=True):
-        found = {task: one for (of, task), one in by_suite_and_task(run).items() if of == suite}
-        if found:
+        of_suite = {task: one for (of, task), one in by_suite_and_task(run).items() if of == suite}
+        if of_suite:
             columns.append(Column(name, run.folder.name, run=run))
-            results.append(found)
+            results.append(of_suite)
     columns += [Column(row.model, f"{row.objective}, {row.pretrain_data}", row=row) for row in rows]
     # the first run that has a task tells what it is
     firsts: dict[str, TaskResult] = {}

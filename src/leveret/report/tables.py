@@ -37,9 +37,7 @@ def markdown(tables: Sequence[ScoreTable]) -> str:
 
 def latex(tables: Sequence[ScoreTable]) -> str:
     """A `table` environment for each."""
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(
-        "\n".join(_latex(one)) + "\n" for one in tables
-    )
+    return "% needs \\usepackage{booktabs}\n" + "\n".join("\n".join(_latex(one)) + "\n" for one in tables)
 
 
 def as_csv(tables: Sequence[ScoreTable]) -> str:
