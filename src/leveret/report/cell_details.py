@@ -125,7 +125,7 @@ def _confused(details: TaskDetails, classes: dict[tuple[str, ...], int]) -> dict
             for slot in details.confusions
         ],
         "clips": [
-            [_shortened(clip.clip), ", ".join(clip.true), ", ".join(clip.predicted), f"{clip.margin:.3g}"]
+            [_shortened(clip.clip), ", ".join(clip.true), ", ".join(clip.predicted), f"{clip.margin:.2f}"]
             for clip in details.clips
         ],
     }

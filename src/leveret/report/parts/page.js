@@ -227,7 +227,7 @@
         make("div", {}, ...spread(table, task, c)),
         make("div", {}, make("h4", {}, "Figures"),
           make("dl", { class: "facts" }, ...cell.facts.map(([name, value]) =>
-            make("div", {}, make("dt", {}, name), make("dd", {}, value)))))),
+            make("div", { class: value.length > 60 ? "wide" : "" }, make("dt", {}, name), make("dd", {}, value)))))),
       make("div", {}, ...perClass(cell).filter((part) => part !== null)),
       ...confusions(cell, width),
       make("div", {}, ...confusedClips(cell)));
