@@ -144,7 +144,9 @@
     const cut = (name) => (name.length > 18 ? `${name.slice(0, 17)}\u2026` : name);
     const longest = Math.max(...names.map((name) => cut(name).length));
     const letters = Math.min(11, Math.max(9, 0.9 * (width / (size + longest / 2)))); // pixels
-    const margin = Math.round(0.58 * letters * longest) + 8;
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `${letters}px ${getComputedStyle(document.body).fontFamily}`;
+    const margin = Math.ceil(Math.max(...names.map((name) => pen.measureText(cut(name)).width))) + 8;
     let side = Math.min(34, (width - margin) / size);
     const labelled = side >= 10;
     const edge = labelled ? margin : 1;
