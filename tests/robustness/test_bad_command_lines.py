@@ -160,6 +160,7 @@ def check_evaluate(leveret, root: Path, states, policy, rows, options) -> None:
             "config.json",
             "log.txt",
             "predictions",
+            "report.html",
         }
     if found.status:
         assert not (folder / "runs").exists() or not list((folder / "runs").iterdir())
