@@ -14,10 +14,10 @@ class StopWish:
     """Whether the user wants the work to end.
 
     Attributes:
-        signal: Which signal came; None as long as there was none.
+        came: Which signal came; None as long as there was none.
     """
 
-    signal: signal.Signals | None = None
+    came: signal.Signals | None = None
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def stop_wish() -> Iterator[StopWish]:
     before: dict[signal.Signals, Any] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
-        wish.signal = signal.Signals(number)
+        wish.came = signal.Signals(number)
         for one, handler in before.items():
             signal.signal(one, handler)
 

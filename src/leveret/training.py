@@ -89,11 +89,10 @@ def pretrain(
     if config.batch % world.size:
         raise ValueError(f"batch={config.batch} cannot be shared out evenly to {world.size} processes; take a multiple")
     distributed.require_shared(folder, "run folder: name one with -o that all of them share")
+    learner = build_learner(config, data, device)
+    objective, optimizer = learner.objective, learner.optimizer
     machine = {"processes": world.size, "device": device.type}
     with claimed(folder, config, data, machine, reporter), _deterministic(config.deterministic), stop_wish() as wish:
-        learner = build_learner(config, data, device)
-        objective, optimizer = learner.objective, learner.optimizer
-        assert isinstance(objective, Objective), objective
         newest = distributed.from_first(newest_state(folder / STATES, reporter) if distributed.is_first() else None)
         done = load_state(newest, learner, {"config": config.digest()}) if newest else 0
         if done:
@@ -107,7 +106,7 @@ def pretrain(
         try:
             with reporter.stage(f"{config.encoder} {config.objective}", config.steps * crops, "crops") as advance:
                 advance(done * crops)
-                while done < config.steps and wish.signal is None:
+                while done < config.steps:
                     # 1. rate
                     rate = learning_rate(done, config.steps, config.rate, config.warmup_steps)
                     for group in optimizer.param_groups:
@@ -124,14 +123,14 @@ def pretrain(
                     )
                     average_gradients(optimizer.param_groups[0]["params"])
                     norm = _gradient_norm(optimizer)
-                    stopping = torch.full((), float(wish.signal is not None), device=device)
+                    stopping = torch.full((), float(wish.came is not None), device=device)
                     value, size, stop = averaged(torch.stack([loss.float(), norm.float(), stopping])).tolist()
                     if not (math.isfinite(value) and math.isfinite(size)):
                         raise _non_finite(folder, done + 1, batch, views, value, newest)
                     # 4. step
                     optimizer.step()
                     objective.after_step(done)
-                    if isinstance(learner.average, AveragedModel):
+                    if learner.average is not None:
                         learner.average.update_parameters(objective)
                     done += 1
                     advance(crops)
@@ -157,7 +156,7 @@ def pretrain(
             getattr(source, "close", lambda: None)()  # workers of a generator end here, not when it is collected
             if log is not None:
                 log.close()
-        return Outcome(done, folder / CHECKPOINT, wish.signal if done < config.steps else None)
+        return Outcome(done, folder / CHECKPOINT, wish.came if done < config.steps else None)
 
 
 def build_learner(config: PretrainConfig, data: TrainingData, device: torch.device) -> Learner:
@@ -170,6 +169,8 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
         torch.manual_seed(config.seed)
         encoder = config.encoder_config.build()
         objective = config.objective_config.build(encoder, data.labels)
+    if not any(parameter.requires_grad for parameter in encoder.parameters()):
+        raise ValueError(f"{config.encoder} has nothing to train; name another encoder (`leveret list encoders`)")
     if config.micro_batch is not None:
         require_independent(objective, config.encoder, config.allow_batch_norm)
     objective.to(device).train()
@@ -177,8 +178,6 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
     if config.ema_decay is not None:
         average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    if not trained:
-        raise ValueError(f"{config.encoder} has nothing to train; name another encoder")
     optimizer = Adam(trained, lr=config.rate, betas=ADAM_BETAS, eps=ADAM_EPS)
     if config.recompute:
         recompute_blocks(encoder)
@@ -212,7 +211,7 @@ def _averaged(logs: Mapping[str, Tensor]) -> dict[str, float | None]:
 
 def _kept(learner: Learner) -> Objective:
     """What is kept: the average where there is one."""
-    objective = learner.average.module if isinstance(learner.average, AveragedModel) else learner.objective
+    objective = learner.objective if learner.average is None else learner.average.module
     assert isinstance(objective, Objective), objective
     return objective
 
@@ -241,8 +240,9 @@ def _non_finite(
 ) -> NonFiniteLossError:
     """The error of all ranks, which names the clips to blame, or all where none is by itself."""
     bad = ~batch.waves.flatten(1).isfinite().all(1)
-    for view in views.inputs:
-        bad |= ~view.features.flatten(1).isfinite().all(1)
+    if not bad.any():  # else a view may be bad by the clip that is mixed into it
+        for view in views.inputs:
+            bad |= ~view.features.flatten(1).isfinite().all(1)
     parts = distributed.gather((list(batch.names), [batch.names[k] for k in bad.nonzero().flatten().tolist()]))
     names = [name for part, _ in parts for name in part]
     blamed = [name for _, part in parts for name in part]

@@ -18,7 +18,7 @@ from leveret.registry import look_up
 FREE = ("checkpoint_every", "keep", "log_every", "probe_every")
 """Settings that a run may change at a restart without any effect on its losses."""
 
-ROUNDING = ("compile", "recompute", "micro_batch")
+ROUNDING = ("compile", "recompute", "micro_batch", "deterministic")
 """Those that change the order of sums, so that losses agree to rounding alone."""
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from leveret.content import tensors_digest
+from leveret.pretext import Objective
 from leveret.progress import Reporter
 from leveret.tensor_files import read_tensors, write_tensors
 
@@ -38,9 +40,9 @@ class Learner:
         average: A moving average of the objective; None where there is none.
     """
 
-    objective: nn.Module
+    objective: Objective
     optimizer: Optimizer
-    average: nn.Module | None = None
+    average: AveragedModel | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name."""
