@@ -150,7 +150,7 @@ def resample(wave: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.
     return fit(np.concatenate(blocks), round(len(wave) * new_rate / rate))
 
 
-def load(path: Path, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
+def load(path: Source, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
     """A span of a file as a mono wave at `sample_rate`.
 
     Args:

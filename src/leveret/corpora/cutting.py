@@ -9,6 +9,7 @@ Shapes: V crops, N samples.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,5 +205,5 @@ def _read(line: Sequence[_Laid], begin: float, stop: float, rate: int) -> NDArra
 
 
 def _num_trivial(starts: NDArray[np.float64], width: float) -> int:
-    apart = np.abs(starts[:, None] - starts[None, :])[np.triu_indices(len(starts), 1)]
-    return int((apart < (1 - TRIVIAL_OVERLAP) * width).sum())
+    near = (1 - TRIVIAL_OVERLAP) * width
+    return sum(abs(one - other) < near for one, other in combinations(starts.tolist(), 2))
