@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
+    "shards": ("shards", "Shards", "pack a corpus to train on into tar archives; check them"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
