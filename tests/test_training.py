@@ -235,9 +235,7 @@ def test_a_folder_that_another_process_works_in_is_refused(toy, tmp_path, monkey
 def test_batch_norm_with_micro_batches_is_refused_before_anything_starts(toy, tmp_path):
     with pytest.raises(ValueError, match="resnet_tiny has batch norm"):
         toy.toy_run(tmp_path, toy.toy_config(encoder="resnet_tiny", micro_batch=4))
-    done = toy.toy_run(
-        tmp_path, toy.toy_config(encoder="resnet_tiny", micro_batch=4, allow_batch_norm=True, steps=2)
-    )
+    done = toy.toy_run(tmp_path, toy.toy_config(encoder="resnet_tiny", micro_batch=4, allow_batch_norm=True, steps=2))
     assert done.step == 2
 
 
@@ -253,13 +251,8 @@ def test_two_processes_give_the_losses_of_one_and_either_goes_on_from_the_other(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    ranks = [
-        start(
-            tmp_path / "two", settings, MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE="2",
-            LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2",
-        )  # fmt: skip
-        for rank in range(2)
-    ]
+    many = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [start(tmp_path / "two", settings, RANK=rank, LOCAL_RANK=rank, **many) for rank in ("0", "1")]
     for process in ranks:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said

@@ -41,6 +41,10 @@ Probe = Callable[[Encoder, int], Mapping[str, float]]
 """Scores of an encoder, in eval mode and nobody else's, after so many steps; every rank calls it."""
 
 
+COMPILED = ("network", "hidden", "convolved", "latents", "transformed", "contexts")
+"""What objectives call of an encoder, as far as it has them; nothing is compiled before it is called."""
+
+
 class NonFiniteLossError(ValueError):
     """The loss or its gradient is no number."""
 
@@ -67,6 +71,7 @@ def pretrain(
     *,
     data: TrainingData | None = None,
     probe: Probe | None = None,
+    facts: Callable[[], Mapping[str, float]] | None = None,
     device: torch.device | None = None,
     track: Track = "none",
     reporter: Reporter | None = None,
@@ -76,6 +81,7 @@ def pretrain(
     Args:
         folder: The run folder; the same config again goes on with what it holds.
         probe: Called every `probe_every` steps.
+        facts: What else a log line should say, such as of the batches so far.
         device: None is the CPU.
 
     Raises:
@@ -139,7 +145,7 @@ def pretrain(
                     numbers: dict[str, float | None] = {}
                     if done % config.log_every == 0 or last:
                         numbers = {"loss": value, "rate": rate, "gradient_norm": size, **_averaged(logs)}
-                        numbers |= speed.numbers(done, crops)
+                        numbers |= speed.numbers(done, crops) | dict(facts() if facts is not None else {})
                     if probe is not None and config.probe_every and (done % config.probe_every == 0 or last):
                         with speed.paused():
                             numbers |= distributed.from_first(dict(probe(_copy(config, learner, device), done)))
@@ -183,7 +189,7 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
         recompute_blocks(encoder)
     if config.compile:
         require_compiler()
-        for name in ("network", "hidden"):  # what objectives call; nothing is compiled before it is called
+        for name in COMPILED:
             if hasattr(encoder, name):
                 setattr(encoder, name, torch.compile(getattr(encoder, name), dynamic=False))
     return Learner(objective, optimizer, average)

@@ -13,7 +13,7 @@ from leveret.checkpoint import config_as_json, config_from_json
 from leveret.contracts import EncoderConfig
 from leveret.optim import PEAK_RATE, WARMUP_STEPS
 from leveret.pretext import ObjectiveConfig
-from leveret.registry import look_up
+from leveret.registry import look_up, unknown_name
 
 FREE = ("checkpoint_every", "keep", "log_every", "probe_every")
 """Settings that a run may change at a restart without any effect on its losses."""
@@ -107,6 +107,28 @@ def named_config(encoder: str, objective: str, **settings: Any) -> PretrainConfi
     """
     configs = {"encoder_config": look_up("encoders", encoder), "objective_config": look_up("objectives", objective)}
     return PretrainConfig(encoder=encoder, objective=objective, **(configs | settings))
+
+
+def changed_objective(name: str, values: Mapping[str, Any]) -> ObjectiveConfig:
+    """The config of an objective as it is declared, but for some settings.
+
+    Args:
+        values: Setting -> plain value.
+
+    Raises:
+        UnknownNameError: No such objective, or it has no such setting.
+        ValueError: A value of another sort.
+    """
+    declared = config_as_json(look_up("objectives", name))
+    for setting, value in values.items():
+        if setting not in declared:
+            raise unknown_name(f"setting of {name}", setting, declared)
+        if isinstance(declared[setting], float) and isinstance(value, int):
+            declared[setting] = float(value)
+        else:
+            declared[setting] = value
+    config: ObjectiveConfig = config_from_json(name, declared, "objectives")
+    return config
 
 
 def pretrain_config_from_json(values: Mapping[str, Any]) -> PretrainConfig:
