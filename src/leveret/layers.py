@@ -138,6 +138,14 @@ class WSConv2d(SameConv2d):
         return plain
 
 
+def as_haiku_draws(layer: nn.Linear) -> nn.Linear:
+    """The layer with new weights from N(0, 1 / fan-in), cut at two deviations and not corrected for the cut; bias 0."""
+    std = layer.in_features**-0.5
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class SqueezeExcite(nn.Module):
     """One gate a channel from the map's mean: sigmoid(W1 relu(W0 mean)); the caller multiplies."""
 
@@ -146,10 +154,7 @@ class SqueezeExcite(nn.Module):
         self.linear = nn.Linear(channels, hidden)
         self.linear_1 = nn.Linear(hidden, channels)
         for layer in (self.linear, self.linear_1):
-            # Haiku's truncated normal: cut at two deviations and not corrected for the cut.
-            std = layer.in_features**-0.5
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            nn.init.zeros_(layer.bias)
+            as_haiku_draws(layer)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C 1 1"]:
         """The gates, each in (0, 1)."""
