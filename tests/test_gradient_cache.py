@@ -31,7 +31,8 @@ def made(toy):
             for parameter in objective.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
         with torch.no_grad():
-            views = objective.views(next(toy.toy_batches(batch)(objective, 3)))
+            # instance norm over a handful of cells would magnify rounding
+            views = objective.views(next(toy.toy_batches(batch, samples=4000)(objective, 3)))
         if dtype == torch.float64:
             views = type(views)(tuple(View(v.features.double(), v.draws) for v in views.inputs), views.draws)
         return objective.to(dtype), views
@@ -100,7 +101,6 @@ def test_batch_norm_is_refused_unless_it_is_allowed(made):
     with pytest.raises(ValueError, match="slowfast_resnet_tiny has batch norm, so micro-batches would give"):
         require_independent(objective, "slowfast_resnet_tiny", allowed=False)
     require_independent(objective, "slowfast_resnet_tiny", allowed=True)
-    objective.independent = False
     other = copy.deepcopy(objective)
     gradients(objective, views, micro_batch=4)
     norm = next(m for m in objective.modules() if isinstance(m, torch.nn.BatchNorm2d))

@@ -20,6 +20,7 @@ from leveret.collectives import gathered
 from leveret.draws import beta_5_2, of_batch
 from leveret.pretext import CropBatch, Objective, View, Views
 from leveret.registry import look_up
+from leveret.replica_norm import across_ranks, has_batch_norm
 from leveret.training import Outcome, pretrain
 from leveret.training_config import PretrainConfig
 
@@ -44,7 +45,8 @@ class Toy(Objective):
 
     def __init__(self, encoder: Any, width: int) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder = across_ranks(encoder)
+        self.independent = not has_batch_norm(encoder)
         self.projector = nn.Sequential(nn.Linear(encoder.embed_dim, width), nn.ReLU(), nn.Linear(width, width))
         self.register_buffer("seen", torch.zeros(()))
 
@@ -82,7 +84,7 @@ class Toy(Objective):
         return {"head": self.projector[0].weight}
 
 
-def toy_batches(batch: int, seed: int = 0, bad_step: int = -1) -> Any:
+def toy_batches(batch: int, seed: int = 0, bad_step: int = -1, samples: int = SAMPLES) -> Any:
     """A source of a tone and some noise in each clip."""
 
     def start(objective: Objective, first_step: int) -> Iterator[CropBatch]:
@@ -90,8 +92,8 @@ def toy_batches(batch: int, seed: int = 0, bad_step: int = -1) -> Any:
         share = batch // world.size
         for step in count(first_step):
             draws = of_batch(seed, step, share * world.rank, share)
-            noise = draws.uniform("wave", objective.crops, SAMPLES) - 0.5
-            pitch = (0.1 + draws.uniform("pitch", 1, 1)) * np.arange(SAMPLES)
+            noise = draws.uniform("wave", objective.crops, samples) - 0.5
+            pitch = (0.1 + draws.uniform("pitch", 1, 1)) * np.arange(samples)
             waves = torch.from_numpy((0.02 * noise + 0.1 * np.sin(pitch)).astype(np.float32))
             if step == bad_step:
                 waves[1, 0, 7] = torch.nan

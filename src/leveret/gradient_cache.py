@@ -15,9 +15,9 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from leveret.pretext import Objective, Representation, View, Views
+from leveret.replica_norm import has_batch_norm
 
 Loss = tuple[Tensor, Mapping[str, Tensor]]
 """The loss, and what is worth logging: detached."""
@@ -86,8 +86,8 @@ def require_independent(objective: Objective, encoder: str, allowed: bool) -> No
     Raises:
         ValueError: An objective or an encoder that looks across the batch.
     """
-    normed = any(isinstance(module, _BatchNorm) for module in objective.encoder.modules())
-    if (normed or not objective.independent) and not allowed:
+    if not objective.independent and not allowed:
+        normed = has_batch_norm(objective.encoder)
         who = f"{encoder} has batch norm" if normed else f"{type(objective).__name__} looks across the batch"
         raise ValueError(
             f"{who}, so micro-batches would give another loss and gradient than the whole batch; leave micro_batch "
