@@ -55,7 +55,7 @@ def test_every_action_has_help_with_examples_and_stands_in_that_of_its_command(c
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--help"], ["evaluate", "--help"], ["embed", "--help"], ["data", "--help"], ["data", "get", "--help"]],
+    [[], *([*words, "--help"] for words in ([], ["evaluate"], ["embed"], ["pretrain"], ["data"], ["data", "get"]))],
 )
 def test_help_never_imports_torch(words):
     script = (

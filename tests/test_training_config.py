@@ -52,7 +52,7 @@ def test_settings_of_an_objective_are_changed_by_name():
     assert changed_objective("simclr", {"crop_seconds": 1, "hidden": [8]}) == SimCLRConfig(
         crop_seconds=1.0, hidden=(8,)
     )
-    with pytest.raises(UnknownNameError, match="no setting of simclr 'temprature'. Did you mean 'temperature'"):
+    with pytest.raises(UnknownNameError, match=r"no setting of simclr 'temprature'. Did you mean 'temperature'"):
         changed_objective("simclr", {"temprature": 1})
     with pytest.raises(ValueError, match="in the place of"):
         changed_objective("simclr", {"temperature": "hot"})

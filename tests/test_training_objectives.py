@@ -4,13 +4,13 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+from tests.objectives.toy_steps import CASES, LABELS, SETTINGS, clips
 
 from leveret.registry import look_up
 from leveret.training import pretrain
 from leveret.training_config import PretrainConfig
 from leveret.training_folder import TrainingData
 from leveret.training_log import read_log
-from tests.objectives.toy_steps import CASES, LABELS, SETTINGS, clips
 
 BATCH = 8
 

@@ -1,4 +1,4 @@
-"""kill -9 of pretraining as a person runs it, workers and ranks included: the losses are those of an undisturbed run."""
+"""kill -9 of pretraining, workers and ranks included: the losses are those of an undisturbed run."""
 
 import json
 import os
