@@ -30,6 +30,7 @@ CANVAS_FRAMES = 1.5
 """A crop lies within so many lengths of the spectrogram, which stands in the middle of zeros."""
 
 _CUBIC = -0.75  # torch's bicubic interpolation
+_MIXED_AT_ONCE = 256  # examples: what lies in memory beside inputs and results is small
 _UNIFORMS = 6
 """Beta(5, 2) is the second largest of six uniform numbers."""
 
@@ -95,19 +96,24 @@ def mixed(
     Raises:
         ValueError: A block of the global batch would lie on two ranks.
     """
-    share = torch.from_numpy(beta_5_2(draws, "share"))
-    chance = draws.uniform("partner")
+    partner = torch.from_numpy(_partners(draws)).to(features.device)
+    share = torch.from_numpy(beta_5_2(draws, "share")).to(features.device, torch.float32)
     found = torch.empty_like(features)
-    mixed_targets = None if targets is None else torch.empty_like(targets)
+    for first in range(0, len(draws), _MIXED_AT_ONCE):
+        some = slice(first, first + _MIXED_AT_ONCE)
+        found[some] = mix(features[some], features[partner[some]], share[some])
+    return found, None if targets is None else mix(targets, targets[partner], share)
+
+
+def _partners(draws: Draws) -> NDArray[np.int64]:
+    """Index of the example that each is mixed with (B,); one alone is its own partner."""
+    chance = draws.uniform("partner")
+    found = np.zeros(len(draws), dtype=np.int64)
     for block in mix_blocks(len(draws)):
         size = block.stop - block.start
-        # one of the others; an example alone is its own partner
         step = 1 + (chance[block] * (size - 1)).astype(np.int64)
-        partner = torch.from_numpy((np.arange(size) + step) % size).to(features.device)
-        found[block] = mix(features[block], features[block][partner], share[block])
-        if targets is not None and mixed_targets is not None:
-            mixed_targets[block] = mix(targets[block], targets[block][partner], share[block])
-    return found, mixed_targets
+        found[block] = block.start + (np.arange(size) + step) % size
+    return found
 
 
 def mix_blocks(count: int) -> list[slice]:
@@ -129,9 +135,8 @@ def mix_blocks(count: int) -> list[slice]:
 def mix_energies(
     features: Float[Tensor, "B 1 T F"], partners: Float[Tensor, "B 1 T F"], share: Float[Tensor, "B"]
 ) -> Float[Tensor, "B 1 T F"]:
-    """Log of the mixture of exponentials (log-mixup-exp): log(s e^x + (1 - s) e^x_j)."""
-    weight = share.view(-1, 1, 1, 1).to(features)
-    return torch.logaddexp(features + weight.log(), partners + torch.log1p(-weight))
+    """Log of the mixture of exponentials (log-mixup-exp): log(s e^x + (1 - s) e^x_j + eps of float32)."""
+    return (mix(features.exp(), partners.exp(), share) + torch.finfo(torch.float32).eps).log()
 
 
 def random_resize_crop(features: Float[Tensor, "B 1 T F"], draws: Draws) -> Float[Tensor, "B 1 T F"]:

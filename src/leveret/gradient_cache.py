@@ -7,7 +7,8 @@ the same numbers, because those belong to the examples.
 
 Source: arXiv:2101.06983 (GradCache).
 Shapes: B examples of this rank in each view.
-Departures: none. Memory is that of one micro-batch and of B representations; time is a third more.
+Departures: the last micro-batch keeps its first graph. Memory is that of one micro-batch and of B representations; time
+is a third more.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,25 +40,25 @@ def add_gradients(
         loss.backward()
         return loss.detach(), logs
     parts = [slice(first, first + micro_batch) for first in range(0, num_examples, micro_batch)]
+    *others, last = [view[part] for view in views.inputs for part in parts]
     # 1. representations without a graph; running statistics must not move twice
     with torch.no_grad(), nullcontext() if objective.independent else unmoved(objective):
-        cached = [_whole([represented(objective, view[part], dtype) for part in parts]) for view in views.inputs]
-    for tensor in (tensor for representation in cached for tensor in representation):
-        tensor.requires_grad_(tensor.is_floating_point())
+        cached = [represented(objective, some, dtype) for some in others]
+    # the last graph has room until the others are made, and then need not be made again
+    kept = represented(objective, last, dtype)
+    leaves = [
+        tuple(tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in representation)
+        for representation in (*cached, kept)
+    ]
     # 2. the loss, and its gradient by them
-    loss, logs = objective.loss(cached, views)
+    of_views = [leaves[first : first + len(parts)] for first in range(0, len(leaves), len(parts))]
+    loss, logs = objective.loss([_whole(of_view) for of_view in of_views], views)
     loss.backward()
-    # 3. represent again, and carry each example's gradient back
-    for view, representation in zip(views.inputs, cached, strict=True):
-        for part in parts:
-            again = represented(objective, view[part], dtype)
-            pairs = [
-                (tensor, leaf.grad[part])
-                for tensor, leaf in zip(again, representation, strict=True)
-                if tensor.requires_grad and leaf.grad is not None
-            ]
-            if pairs:
-                torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
+    # 3. each example's gradient is carried back; all but the last are represented again for that
+    _carry_back(kept, leaves.pop())
+    del kept
+    for some, leaf in zip(others, leaves, strict=True):
+        _carry_back(represented(objective, some, dtype), leaf)
     return loss.detach(), logs
 
 
@@ -110,3 +111,14 @@ def unmoved(module: nn.Module) -> Iterator[None]:
 def _whole(parts: Sequence[Representation]) -> Representation:
     """The representation of all examples."""
     return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+
+def _carry_back(representation: Representation, leaves: Representation) -> None:
+    """Add the gradient that the leaves got, of as many tensors as have one, to that of the parameters."""
+    pairs = [
+        (tensor, leaf.grad)
+        for tensor, leaf in zip(representation, leaves, strict=True)
+        if tensor.requires_grad and leaf.grad is not None
+    ]
+    if pairs:
+        torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])

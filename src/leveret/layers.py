@@ -27,6 +27,11 @@ def gelu(x: Float[Tensor, "..."], exact: bool = False) -> Float[Tensor, "..."]:
     return F.gelu(x, approximate="none" if exact else "tanh")
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Cast up where it is of half precision; float64 stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class ScaledGELU(nn.Module):
     """GELU times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
 
@@ -116,7 +121,7 @@ class WSConv2d(SameConv2d):
     def standardised_weight(self) -> Float[Tensor, "D c kt kf"]:
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
-        weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32)).flatten(1)  # (D, fan-in)
+        weight = at_least_float32(self.weight).flatten(1)  # (D, fan-in)
         centred = weight - weight.mean(1, keepdim=True)
         scatter = centred.square().sum(1)  # the biased variance times the fan-in
         scale = self.gain.to(weight.dtype) * self.input_scale * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import leveret.distributed as distributed
 from leveret.collectives import gathered
+from leveret.layers import at_least_float32
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,7 +29,7 @@ class _AcrossRanks(_BatchNorm):
             normed: Tensor = super().forward(input)
             return normed
         self._check_input_dim(input)
-        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        x = at_least_float32(input)
         axes = [0, *range(2, x.ndim)]
         local_var, local_mean = torch.var_mean(x, axes, correction=0)
         means, variances = gathered(torch.stack([local_mean, local_var])[None]).unbind(1)  # (W, C) each

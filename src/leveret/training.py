@@ -162,7 +162,8 @@ def pretrain(
             getattr(source, "close", lambda: None)()  # workers of a generator end here, not when it is collected
             if log is not None:
                 log.close()
-        return Outcome(done, folder / CHECKPOINT, wish.came if done < config.steps else None)
+        stopped_by = (wish.came or Signals.SIGTERM) if done < config.steps else None  # another rank may have been told
+        return Outcome(done, folder / CHECKPOINT, stopped_by)
 
 
 def build_learner(config: PretrainConfig, data: TrainingData, device: torch.device) -> Learner:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.objectives.toy_steps import CASES, built, clips, two_steps
 from torch import Tensor
 
 from leveret.pretext import Objective, Views
 from leveret.registry import entries
 from leveret.replica_norm import has_batch_norm
-from tests.objectives.toy_steps import CASES, built, clips, two_steps
 
 ROOT = Path(__file__).parents[2]
 EVERY_CASE = pytest.mark.parametrize("case", CASES)
 
 
 @torch.no_grad()
-def views_of(objective: Objective, step: int = 0, count: int = 16, seed: int = 0) -> Views:
+def views_of(objective: Objective, step: int = 0, count: int = 8, seed: int = 0) -> Views:
     return objective.views(clips(objective, step, count, seed=seed))
 
 
@@ -76,7 +76,9 @@ def test_the_gradient_reaches_all_that_is_learnt_and_nothing_else(case):
             assert parameter.grad.isfinite().all(), name
         else:
             assert parameter.grad is None, name
-    reached = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in objective.encoder.parameters()]
+    reached = [
+        parameter.grad is not None and bool(parameter.grad.any()) for parameter in objective.encoder.parameters()
+    ]
     assert sum(reached) > 0.9 * len(reached)
 
 
@@ -93,12 +95,12 @@ def test_the_same_seed_gives_the_same_loss_and_another_another(case):
 @EVERY_CASE
 def test_views_leave_the_waves_and_carry_no_gradient(case):
     objective = built(case)
-    batch = clips(objective, count=16)
+    batch = clips(objective, count=8)
     untouched = batch.waves.clone()
     with torch.no_grad():
         views = objective.views(batch)
     assert torch.equal(batch.waves, untouched)
-    assert all(len(view) == 16 and not view.features.requires_grad for view in views.inputs)
+    assert all(len(view) == 8 and not view.features.requires_grad for view in views.inputs)
 
 
 @torch.no_grad()
@@ -109,7 +111,7 @@ def test_micro_batches_see_the_same_draws(case):
         objective.eval()  # by running statistics each example is for itself
     for view in views_of(objective).inputs:
         whole = objective.represent(view)
-        parts = [objective.represent(view[part]) for part in (slice(0, 5), slice(5, 16))]
+        parts = [objective.represent(view[part]) for part in (slice(0, 3), slice(3, 8))]
         for tensor, pieces in zip(whole, zip(*parts, strict=True), strict=True):
             torch.testing.assert_close(torch.cat(pieces), tensor, rtol=1e-5, atol=1e-5)
 
@@ -118,7 +120,7 @@ def test_micro_batches_see_the_same_draws(case):
 def test_its_state_is_all_that_it_goes_on_with(case):
     objective = built(case)
     for step in range(2):
-        objective(clips(objective, step, 16))
+        objective(clips(objective, step, 8))
         objective.after_step(step)
     again = built(case)
     again.load_state_dict(objective.state_dict())
@@ -162,5 +164,5 @@ def test_two_processes_give_the_loss_and_the_gradient_of_one(case, of_two_ranks)
     for found in of_two_ranks:
         assert set(found[case]) == set(expected)
         for key, value in expected.items():
-            tolerance = 1e-6 * (scale if key.startswith("gradient") else max(1.0, float(value.abs().max())))
+            tolerance = 1e-9 * (scale if key.startswith("gradient") else max(1.0, float(value.abs().max())))
             torch.testing.assert_close(found[case][key], value, rtol=0, atol=tolerance, msg=f"{case}: {key}")

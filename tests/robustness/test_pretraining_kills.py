@@ -18,6 +18,7 @@ from leveret.training_log import read_log
 ALONE = (sys.executable,)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
 ENCODERS = {"cpc": "bidir_cpc_tiny", "wav2vec2": "wav2vec2_tiny", "byola": "byola_cnn_dataset_tiny"}
+CROPS = {"cpc": "0.5", "wav2vec2": "0.5"}
 SETTINGS = {"simclr": ["hidden=[16]"], "byola": ["hidden=32", "out_dim=16", "memory=48"], "cola": ["out_dim=32"]}
 
 
@@ -37,7 +38,7 @@ def labelled(tmp_path):
 
 def command(objective, data, folder, *more):
     words = ["-m", "leveret", "pretrain", "--objective", objective, "--data", data, "-o", folder, "--batch", "32"]
-    words += ["--encoder", ENCODERS.get(objective, "nfnet_tiny"), "--crop-seconds", "0.25", "--log-every", "1"]
+    words += ["--encoder", ENCODERS.get(objective, "nfnet_tiny"), "--crop-seconds", CROPS.get(objective, "0.25"), "--log-every", "1"]
     words += ["--rate", "1e-3", "--no-digests", "--workers", "1", "--track", "none", "--device", "cpu", *more]
     return [*words, *(["--setting", *SETTINGS[objective]] if objective in SETTINGS else [])]
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from leveret.contracts import Encoder
+from leveret.layers import at_least_float32
 from leveret.registry import unknown_name
 
 
@@ -46,19 +47,21 @@ class LayeredEncoder(Encoder):
         """One vector an example and layer of what is prepared already."""
 
     def embed(self, features: Shaped[Tensor, "B ..."], layer: str | None = None) -> Float[Tensor, "B D"]:
-        """One float32 vector an example.
+        """One vector an example, float32 unless the network is float64.
 
         Args:
             features: What `frontend` gave, perhaps mixed.
             layer: A key of `layers`; None is the default layer.
         """
         if layer is None or layer == self.default_layer:
-            return self.network(self.prepare(features)).float()
+            return at_least_float32(self.network(self.prepare(features)))
         return self.embed_layers(features, (layer,))[layer]
 
     def embed_layers(self, features: Shaped[Tensor, "B ..."], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
-        """A float32 vector an example and layer, all in one pass."""
+        """A vector an example and layer, all in one pass."""
         for layer in layers:
             if layer not in self.layers:
                 raise unknown_name("layer", layer, self.layers)
-        return {layer: vectors.float() for layer, vectors in self.read_out(self.prepare(features), layers).items()}
+        return {
+            layer: at_least_float32(vectors) for layer, vectors in self.read_out(self.prepare(features), layers).items()
+        }

@@ -25,7 +25,7 @@ from leveret.collectives import gathered
 from leveret.contracts import Encoder
 from leveret.draws import Draws
 from leveret.frontend import STD_FLOOR, DatasetNorm
-from leveret.objectives.contrast import at_least_float32
+from leveret.layers import at_least_float32
 from leveret.pretext import CropBatch, Objective, Representation, View, Views
 from leveret.replica_norm import across_ranks
 
@@ -157,13 +157,15 @@ class BYOLA(Objective):
         size = len(self.memory)
         latest = self._everything[-size:]
         first = self.remembered + len(self._everything) - len(latest)
-        self.memory[(first + torch.arange(len(latest), device=self.memory.device)) % size] = latest
+        self.memory[(first + torch.arange(len(latest), device=self.memory.device)) % size] = latest.to(
+            self.memory.dtype
+        )
         self.remembered += len(self._everything)
         self._everything = None
 
     def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Examples, mean and variance of all steps so far and these features."""
-        var, mean = torch.var_mean(features, correction=0)
+        var, mean = (value.to(self.mean.dtype) for value in torch.var_mean(features, correction=0))
         seen = self.seen + len(features)
         share = len(features) / seen.to(mean.dtype)
         apart = mean - self.mean

@@ -106,7 +106,8 @@ class Gaussian(Keyed):
         radius = (-2 * torch.log1p(-radius)).sqrt()  # a draw of 0 is a radius of 0, and 1 is never drawn
         angle = 2 * math.pi * angle
         normal = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, : wave.shape[1]]
-        return wave + self.deviation * wave.norm(dim=1, keepdim=True) * normal
+        noisy: Tensor = wave + self.deviation * wave.norm(dim=1, keepdim=True) * normal
+        return noisy
 
 
 OBJECTIVES = {"cola": COLAConfig()}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 import leveret.distributed as distributed
 from leveret.collectives import gathered
+from leveret.layers import at_least_float32
 
 _CELLS_AT_ONCE = 1 << 22
 """Products that lie in memory together."""
@@ -62,11 +63,6 @@ def row_losses(
     """
     found: tuple[Tensor, Tensor] = _RowLosses.apply(rows, columns, positive, left_out)
     return found
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Cast up where it is of half precision."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _first(num_rows: int) -> int:

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from leveret.augment import mixed
 from leveret.contracts import Encoder
-from leveret.layers import as_haiku_draws
-from leveret.objectives.contrast import at_least_float32
+from leveret.layers import as_haiku_draws, at_least_float32
 from leveret.pretext import CropBatch, Objective, Representation, View, Views
 from leveret.replica_norm import across_ranks, has_batch_norm
 
