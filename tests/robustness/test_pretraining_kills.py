@@ -38,7 +38,14 @@ def labelled(tmp_path):
 
 def command(objective, data, folder, *more):
     words = ["-m", "leveret", "pretrain", "--objective", objective, "--data", data, "-o", folder, "--batch", "32"]
-    words += ["--encoder", ENCODERS.get(objective, "nfnet_tiny"), "--crop-seconds", CROPS.get(objective, "0.25"), "--log-every", "1"]
+    words += [
+        "--encoder",
+        ENCODERS.get(objective, "nfnet_tiny"),
+        "--crop-seconds",
+        CROPS.get(objective, "0.25"),
+        "--log-every",
+        "1",
+    ]
     words += ["--rate", "1e-3", "--no-digests", "--workers", "1", "--track", "none", "--device", "cpu", *more]
     return [*words, *(["--setting", *SETTINGS[objective]] if objective in SETTINGS else [])]
 
