@@ -120,5 +120,3 @@ def test_lengths_are_surveyed_and_say_which_crop_suits_all(recordings, tmp_path)
 def test_of_the_development_audio_what_no_task_scores_is_trained_on(shared):
     corpus = open_corpus(f"manifest:{shared / 'data' / 'dev' / 'manifest.csv'}")
     assert corpus.num_clips == 5387  # as its README counts them
-
-

@@ -41,7 +41,10 @@ def test_shards_hold_every_clip_at_the_rate_with_all_that_is_known_of_it(labelle
     done = pack(labelled, tmp_path / "shards", **SETTINGS)
     assert (done.num_clips, done.num_kept, done.bad) == (13, 0, {})
     assert done.num_shards > 2
-    assert sorted(path.name for path in done.folder.iterdir() if path.suffix != ".tar") == ["index.parquet", "plan.json"]
+    assert sorted(path.name for path in done.folder.iterdir() if path.suffix != ".tar") == [
+        "index.parquet",
+        "plan.json",
+    ]
     packed = open_corpus(str(done.folder))
     assert packed.labels == labelled.labels
     source = {clip.id: clip for clip in labelled.clips}

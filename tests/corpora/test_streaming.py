@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -144,8 +145,7 @@ def test_a_dead_worker_is_told(corpus):
         (worker,) = stream._workers._pool._processes
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerError, match=r"one of 1 processes that read audio was ended"):
-            for _ in range(50):
-                next(stream)
+            list(islice(stream, 50))
 
 
 def test_workers_end_with_a_process_that_is_killed(corpus, tmp_path):
