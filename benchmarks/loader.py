@@ -3,7 +3,7 @@
     python benchmarks/loader.py [CORPUS] [--rounds 5]
 
 CORPUS is what `leveret shards pack` takes, by default the development audio beside the checkout. The step is forward,
-loss and backward of `slowfast_nfnet_small` on 1 s crops, without any reading, on one thread and counted twice, as if two
+loss and backward of `slowfast_nfnet_small` on 1 s crops without reading, on one thread and counted twice, as if two
 cores trained twice as fast; the loader has two workers and nobody who waits for it. The target is 20 times the crops
 that the step consumes.
 """
