@@ -22,7 +22,7 @@ COMMANDS = {
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
-    "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "list": ("listing", "List", "encoders, tasks, probes, objectives, recipes, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
     "import": ("importing", "Import", "the authors' parameters to a checkpoint"),
     "shards": ("shards", "Shards", "pack a corpus to train on into tar archives; check them"),

@@ -1,6 +1,6 @@
 """The pretraining loop: rate, batch, loss, backward, step, log, checkpoint.
 
-Source: paper, section 3 and appendix C: Adam, linear warm-up, cosine decay to zero.
+Source: paper, section 3 and appendix C: Adam, linear warm-up, cosine decay to zero; for BYOL-A no decay.
 Departures: none.
 """
 
@@ -114,7 +114,7 @@ def pretrain(
                 advance(done * crops)
                 while done < config.steps:
                     # 1. rate
-                    rate = learning_rate(done, config.steps, config.rate, config.warmup_steps)
+                    rate = learning_rate(done, config.steps, config.rate, config.warmup_steps, config.schedule)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
                     # 2. batch
