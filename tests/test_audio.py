@@ -468,3 +468,17 @@ def test_a_span_of_real_audio_as_mp3_is_that_span_of_the_whole(dev_audio, tmp_pa
     for start in np.random.default_rng(0).integers(0, len(wave) - 16_000, 30).tolist():
         span, _ = read_span(tmp_path / "a.mp3", start / 16_000, (start + 16_000) / 16_000)
         np.testing.assert_allclose(span, at_once[start : start + 16_000], rtol=0, atol=FLOAT32)
+
+
+def test_an_mp3_without_a_tag_that_says_its_length_is_no_truncated_one(tmp_path):
+    wave = np.random.default_rng(0).normal(0, 0.1, 12 * 44_100)
+    soundfile.write(tmp_path / "a.mp3", wave, 44_100, bitrate_mode="CONSTANT", compression_level=0.99)
+    promised = read_info(tmp_path / "a.mp3").frames
+    found, _ = read_span(tmp_path / "a.mp3")
+    assert promised - len(found) > 0.05 * 44_100, "the header promises more than other files may"
+    assert len(found) >= len(wave)
+    soundfile.write(tmp_path / "b.mp3", wave, 44_100)  # with the tag
+    content = (tmp_path / "b.mp3").read_bytes()
+    (tmp_path / "b.mp3").write_bytes(content[: int(0.97 * len(content))])
+    with pytest.raises(AudioError, match="truncated"):
+        read_span(tmp_path / "b.mp3")

@@ -42,6 +42,7 @@ _PRE_ROLL_SECONDS = 2  # an mp3 frame may take 511 bytes out of those before it:
 _REMAINDER_SECONDS = 0.01
 _ALWAYS_FITS = 1 << 28  # bytes; of longer waves it is looked up how much memory there is
 _LENGTH_TOLERANCE_SECONDS = 0.05  # a lossy file's header may round its length; more than this is a truncated file
+_MP3_TOLERANCE = 0.01  # of the length: without a tag that says it, it is told from the bytes, each frame's padding too
 _MOST_FRAMES_PER_BYTE = 1 << 14  # flac, vorbis and opus write silence with up to some 6,000 frames a byte
 # libsndfile shortens uncompressed audio to what is there and says so in its log only; a size near 2 or 4 GiB is no
 # promise but what a program writes that streams and does not know the length yet
@@ -94,11 +95,11 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         _require_memory(stop - begin, rate, path)
         # PCM_16 is read as it lies and scaled with the down-mix: five times faster than libsndfile's own conversion
         dtype = "int16" if file.subtype == "PCM_16" and file.format in ("WAV", "WAVEX") else "float32"
-        gain = 1 / 32768 if dtype == "int16" else 1.0
-        weights = np.full(file.channels, gain / file.channels, dtype=np.float32)
+        weights = np.full(file.channels, (1 / 32768 if dtype == "int16" else 1.0) / file.channels, dtype=np.float32)
         wave = np.empty(stop - begin, dtype=np.float32)
         filled = 0
-        early = min(begin, _PRE_ROLL_SECONDS * rate) if file.subtype.startswith("MPEG") else 0
+        is_mp3 = file.subtype.startswith("MPEG")
+        early = min(begin, _PRE_ROLL_SECONDS * rate) if is_mp3 else 0
         # small pieces in the same place: memory fresh from the system costs more than reading into it
         piece = np.empty((min(_FRAMES_AT_ONCE, len(wave)), file.channels), dtype=dtype)
         floats = piece if dtype == "float32" else np.empty(piece.shape, np.float32)
@@ -120,7 +121,8 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         except (soundfile.LibsndfileError, RuntimeError) as error:
             why = f"breaks off while it is decoded ({error}); copy or convert it again"
             raise AudioError(f"{_shown(path)} {why}") from error
-    if len(wave) - filled > _LENGTH_TOLERANCE_SECONDS * rate or not filled:
+    tolerance = max(_LENGTH_TOLERANCE_SECONDS * rate, _MP3_TOLERANCE * info.frames if is_mp3 else 0)
+    if len(wave) - filled > tolerance or not filled:
         raise AudioError(
             f"{_shown(path)} is truncated: its header promises {len(wave) / rate:.3f} s, {filled / rate:.3f} s decode; "
             "copy or convert it again"
