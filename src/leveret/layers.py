@@ -194,9 +194,14 @@ class Dropout(Keyed):
         super().__init__()
         self.rate = rate
 
+    @property
+    def acts(self) -> bool:
+        """Whether anything is dropped: in training, at a rate above zero."""
+        return self.training and self.rate > 0
+
     def forward(self, x: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "B ..."]:
         """Of the same shape."""
-        if not self.training or self.rate == 0:
+        if not self.acts:
             return x
         kept = self.uniform(x, x[0].numel()).view(x.shape) >= self.rate
         return x * kept / (1 - self.rate)
