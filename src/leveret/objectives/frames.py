@@ -68,7 +68,12 @@ def require_frames(objective: str, crop_seconds: float, samples: int, least: int
 
 def directions(x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
     """Vectors of length one, in float32 at least; their products are cosines."""
-    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1, eps=1e-8)
+    return F.normalize(widened(x), dim=-1, eps=1e-8)
+
+
+def widened(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def info_nce(positive: Float[Tensor, "*rows"], negatives: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
