@@ -420,3 +420,18 @@ def test_a_clip_of_whole_windows_has_just_so_many(count, window, rate):
 )
 def test_equally_spaced_windows_begin_and_end_with_the_clip(seconds, expected):
     assert window_starts(seconds, 3.0, num_windows=10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".flac"])
+def test_a_span_of_a_compressed_file_is_that_span_of_the_whole(tmp_path, rate, suffix):
+    generator = np.random.default_rng(rate)
+    loudness = np.repeat(generator.uniform(0.001, 0.5, 60), rate // 10)  # quiet and loud frames share their bits
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, loudness * generator.standard_normal(len(loudness)) / 3, rate)
+    at_once, _ = soundfile.read(path, dtype="float32")
+    whole, _ = read_span(path)
+    np.testing.assert_allclose(whole, at_once, atol=1e-5)
+    for start in (*generator.integers(1, 5 * rate, 20).tolist(), 1):
+        span, _ = read_span(path, start / rate, (start + 3000) / rate)
+        np.testing.assert_allclose(span, at_once[start : start + 3000], atol=1e-4)

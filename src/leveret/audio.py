@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from leveret.machine import memory_bytes
 from leveret.tars import Member, TarError, files_in, is_tar, member_of
 
-AUDIO_VERSION = 1
+AUDIO_VERSION = 2
 """Bumped by hand whenever the same file gives other samples; part of every cache key."""
 
 MIN_SECONDS = 0.025
@@ -37,7 +37,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 """What a folder is searched for; a file named outright is tried whatever its ending."""
 
 _BLOCK_FRAMES = 1 << 22  # longer waves are resampled block by block
-_FRAMES_AT_ONCE = 1 << 16  # what is decoded stays in the cache until it is mixed down
+_MP3_FRAME = 1152  # soundfile seeks after each read, and libmpg123 lands right at the borders of frames only
+_FRAMES_AT_ONCE = 57 * _MP3_FRAME  # what is decoded stays in the cache until it is mixed down
 _REMAINDER_SECONDS = 0.01
 _ALWAYS_FITS = 1 << 28  # bytes; of longer waves it is looked up how much memory there is
 _LENGTH_TOLERANCE_SECONDS = 0.05  # a lossy file's header may round its length; more than this is a truncated file
@@ -97,20 +98,24 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         weights = np.full(file.channels, gain / file.channels, dtype=np.float32)
         wave = np.empty(stop - begin, dtype=np.float32)
         filled = 0
+        early = begin % _MP3_FRAME if file.format == "MP3" else 0
         # small pieces in the same place: memory fresh from the system costs more than reading into it
-        piece = np.empty((min(_FRAMES_AT_ONCE, len(wave)), file.channels), dtype=dtype)
+        piece = np.empty((min(_FRAMES_AT_ONCE, early + len(wave)), file.channels), dtype=dtype)
         floats = piece if dtype == "float32" else np.empty(piece.shape, np.float32)
         try:
-            file.seek(begin)
+            file.seek(begin - early)
             while filled < len(wave):
-                block = file.read(min(len(piece), len(wave) - filled), dtype=dtype, always_2d=True, out=piece)
+                frames = min(len(piece), early + len(wave) - filled)
+                block = file.read(frames, dtype=dtype, always_2d=True, out=piece)[early:]
+                early = 0
                 if not len(block):
                     break
                 if floats is not piece:
                     floats[: len(block)] = block
+                    block = floats[: len(block)]
                 with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
                     # a matrix product: numpy's mean over the short axis takes eighty times as long
-                    np.matmul(floats[: len(block)], weights, out=wave[filled : filled + len(block)])
+                    np.matmul(block, weights, out=wave[filled : filled + len(block)])
                 filled += len(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise AudioError(

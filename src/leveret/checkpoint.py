@@ -16,6 +16,7 @@ from leveret.contracts import Encoder, EncoderConfig
 from leveret.registry import look_up
 from leveret.tensor_files import read_tensors, write_tensors
 
+CHECKPOINT_SUFFIX = ".safetensors"
 CHECKPOINT_VERSION = 1
 HEADER = "leveret"
 LARGEST_SIZE = 65_536

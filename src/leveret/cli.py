@@ -19,9 +19,11 @@ COMMANDS = {
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
+    "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
+    "import": ("importing", "Import", "the authors' parameters to a checkpoint"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }

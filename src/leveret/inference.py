@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from leveret.contracts import Encoder
-from leveret.frontend import LogMel
+from leveret.frontend import DatasetNorm, LogMel
 from leveret.machine import cxx_compiler, has_cxx_compiler
 
 CALLS_BEFORE_COMPILING = 20
@@ -40,7 +40,8 @@ def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32, compile:
         _require_compiler()
     frozen = copy.deepcopy(encoder).eval().requires_grad_(False)
     _fold(frozen)
-    frontends = {name: copy.deepcopy(module) for name, module in frozen.named_modules() if isinstance(module, LogMel)}
+    kinds = (LogMel, DatasetNorm)
+    frontends = {name: copy.deepcopy(module) for name, module in frozen.named_modules() if isinstance(module, kinds)}
     frozen.to(dtype)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from the stubs
     for name, frontend in frontends.items():

@@ -27,6 +27,11 @@ def gelu(x: Float[Tensor, "..."], exact: bool = False) -> Float[Tensor, "..."]:
     return F.gelu(x, approximate="none" if exact else "tanh")
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Cast up where it is of half precision; float64 stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class ScaledGELU(nn.Module):
     """GELU times a constant: GELU_GAIN keeps the variance, 1 is the plain one."""
 
@@ -116,7 +121,7 @@ class WSConv2d(SameConv2d):
     def standardised_weight(self) -> Float[Tensor, "D c kt kf"]:
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
-        weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32)).flatten(1)  # (D, fan-in)
+        weight = at_least_float32(self.weight).flatten(1)  # (D, fan-in)
         centred = weight - weight.mean(1, keepdim=True)
         scatter = centred.square().sum(1)  # the biased variance times the fan-in
         scale = self.gain.to(weight.dtype) * self.input_scale * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
@@ -138,6 +143,14 @@ class WSConv2d(SameConv2d):
         return plain
 
 
+def as_haiku_draws(layer: nn.Linear) -> nn.Linear:
+    """The layer with new weights from N(0, 1 / fan-in), cut at two deviations and not corrected for the cut; bias 0."""
+    std = layer.in_features**-0.5
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class SqueezeExcite(nn.Module):
     """One gate a channel from the map's mean: sigmoid(W1 relu(W0 mean)); the caller multiplies."""
 
@@ -146,10 +159,7 @@ class SqueezeExcite(nn.Module):
         self.linear = nn.Linear(channels, hidden)
         self.linear_1 = nn.Linear(hidden, channels)
         for layer in (self.linear, self.linear_1):
-            # Haiku's truncated normal: cut at two deviations and not corrected for the cut.
-            std = layer.in_features**-0.5
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            nn.init.zeros_(layer.bias)
+            as_haiku_draws(layer)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C 1 1"]:
         """The gates, each in (0, 1)."""

@@ -130,7 +130,10 @@ class Objective(nn.Module, ABC):
 class ObjectiveConfig(Protocol):
     """Settings of one objective: a frozen dataclass of plain values that builds it around an encoder."""
 
-    crop_seconds: float
+    @property
+    def crop_seconds(self) -> float:
+        """Length of a crop."""
+        ...
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> Objective:
         """The objective with freshly drawn weights (torch's global generator).

@@ -128,6 +128,7 @@ def test_nobody_saying_where_and_a_file_in_the_way_are_told(publish, root, monke
         (hostile_tar("x", content=bytes(1 << 22)), "would unpack to more than 1 MB"),
         (b"<html>log in</html>", "is no whole tar"),
     ],
+    ids=["climbs", "absolute", "symlink", "hard link", "device", "bomb", "web page"],
 )
 @pytest.mark.parametrize("vouched_for", [True, False])
 def test_what_is_hostile_is_refused_and_leaves_nothing(

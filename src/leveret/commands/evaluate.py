@@ -179,14 +179,22 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
         rows.append(cells)
     for suite, summary in first.summaries().items():
         means = [run.scorecard.summaries()[suite] for run in runs]
-        for domain in summary.domains:
-            if len(summary.domains) > 1:
-                of_best = _mean_of(best, [one for one in first.tasks if (one.suite, one.domain) == (suite, domain)])
-                rows.append([f"mean {domain}", "", *(percent(mean.domains[domain]) for mean in means), "", "", of_best])
-        of_best = _mean_of(best, [one for one in first.tasks if one.suite == suite])
-        rows.append([f"{summary.title} ({suite})", "", *(percent(mean.mean) for mean in means), "", "", of_best])
+        domains = list(summary.domains) if len(summary.domains) > 1 else []
+        for domain in (*domains, None):
+            among = [one for one in first.tasks if one.suite == suite and domain in (None, one.domain)]
+            title = f"{summary.title} ({suite})" if domain is None else f"mean {domain}"
+            cells = [
+                title,
+                "",
+                *(percent(one.mean if domain is None else one.domains[domain]) for one in means),
+                "",
+                "",
+            ]
+            if hares:
+                grey += [(len(rows), len(cells))] if any(one.substitute for one in among) else []
+                cells.append(_mean_of(best, among))
+            rows.append(cells)
     columns = ["task", "metric", *names, "chance", "floor", *([f"{PREFIX}{BEST}"] if hares else [])]
-    rows = [row[: len(columns)] for row in rows]
     title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
     print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
     if grey:
