@@ -13,6 +13,7 @@ cost a product of matrices; drawn for each frame anew, a batch of 256 clips woul
 in other clips, never in its own.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -28,7 +29,8 @@ from leveret.collectives import gathered
 from leveret.contracts import Encoder
 from leveret.draws import Draws
 from leveret.encoders.bidir_cpc import ENCODERS, BidirCPC
-from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required, widened
+from leveret.layers import at_least_float32
+from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required
 from leveret.pretext import Representation, View, Views
 
 
@@ -104,8 +106,8 @@ class CPC(FrameObjective):
     def _comparable(self, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
         """Vectors whose products are the logits, in float32 at least."""
         if self.config.similarity == "cosine":
-            return directions(x) * self.config.temperature**-0.5
-        return widened(x) * x.shape[-1] ** -0.25
+            return directions(x) / math.sqrt(self.config.temperature)
+        return at_least_float32(x) / math.sqrt(math.sqrt(x.shape[-1]))
 
     def _negatives(self, targets: Float[Tensor, "B T C"], draws: Draws) -> Float[Tensor, "B n C"]:
         """Frames of other clips: every clip offers n of its own, and takes the m-th of some other one for each m."""
