@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# one test process a core; each runs torch on one thread (tests/conftest.py)
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check soak bench docs clean
@@ -47,13 +49,13 @@ demo: $(VENV)/.installed
 	$(BIN)/leveret evaluate --encoder melstats slowfast_nfnet_small --tasks mini --protocol quick
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.batches import BadFilePolicy
-from leveret.checkpoint import CheckpointError
+from leveret.checkpoint import CHECKPOINT_SUFFIX, CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder
 from leveret.embedding import crop_rule, embed_files
-from leveret.loading import CHECKPOINT_SUFFIX, LoadedEncoder, load_encoder
+from leveret.loading import LoadedEncoder, load_encoder
 from leveret.probe_files import ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.registry import entries

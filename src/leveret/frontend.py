@@ -202,3 +202,23 @@ def standardise(features: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:
     """Each example by its own mean and biased standard deviation over T x F, floored at 1e-5 (appendix C)."""
     std, mean = torch.std_mean(features.float(), dim=(1, 2, 3), correction=0, keepdim=True)
     return (features - mean) / std.clamp_min(STD_FLOOR)
+
+
+class DatasetNorm(nn.Module):
+    """Standardises by one mean and deviation of a whole training set, which pretraining finds; else changes nothing."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def forward(self, features: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:
+        """In float32."""
+        return (features.float() - self.mean) / self.std
+
+    def undone(self, x: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:
+        """Raw features that `forward` makes into these."""
+        return x * self.std + self.mean

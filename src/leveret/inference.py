@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from leveret.contracts import Encoder
-from leveret.frontend import LogMel
+from leveret.frontend import DatasetNorm, LogMel
 from leveret.machine import cxx_compiler, has_cxx_compiler
 
 CALLS_BEFORE_COMPILING = 20
@@ -37,10 +37,11 @@ def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32, compile:
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype {dtype} - float32 or bfloat16 was expected")
     if compile:
-        _require_compiler()
+        require_compiler()
     frozen = copy.deepcopy(encoder).eval().requires_grad_(False)
     _fold(frozen)
-    frontends = {name: copy.deepcopy(module) for name, module in frozen.named_modules() if isinstance(module, LogMel)}
+    kinds = (LogMel, DatasetNorm)
+    frontends = {name: copy.deepcopy(module) for name, module in frozen.named_modules() if isinstance(module, kinds)}
     frozen.to(dtype)
     frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from the stubs
     for name, frontend in frontends.items():
@@ -99,7 +100,12 @@ def _compile(encoder: Encoder) -> None:
     setattr(encoder, target, _Compiled(getattr(encoder, target)))
 
 
-def _require_compiler() -> None:
+def require_compiler() -> None:
+    """Refuse to compile where it would fail, minutes later and in other words.
+
+    Raises:
+        ValueError: There is no C++ compiler.
+    """
     if not has_cxx_compiler():
         raise ValueError(
             f"compile=True needs a C++ compiler, and there is no {cxx_compiler()!r} on the path - "

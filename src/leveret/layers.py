@@ -9,9 +9,11 @@ Departures: none in value. A constant that multiplies the input of a convolution
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from leveret.draws import Keyed
 
 GELU_GAIN = 1.7015043497085571
 """Makes the variance of gelu(x) one where x is standard normal."""
@@ -26,6 +28,11 @@ VARIANCE_FLOOR = 1e-4
 def gelu(x: Float[Tensor, "..."], exact: bool = False) -> Float[Tensor, "..."]:
     """GELU by its tanh approximation, JAX's default; the exact one moves the outputs by 3e-4."""
     return F.gelu(x, approximate="none" if exact else "tanh")
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Cast up where it is of half precision; float64 stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 class ScaledGELU(nn.Module):
@@ -124,7 +131,7 @@ class WSConv2d(SameConv2d):
     def standardised_weight(self) -> Float[Tensor, "D c kt kf"]:
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
-        weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32)).flatten(1)  # (D, fan-in)
+        weight = at_least_float32(self.weight).flatten(1)  # (D, fan-in)
         centred = weight - weight.mean(1, keepdim=True)
         scatter = centred.square().sum(1)  # the biased variance times the fan-in
         scale = self.gain.to(weight.dtype) * self.input_scale * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
@@ -146,6 +153,14 @@ class WSConv2d(SameConv2d):
         return plain
 
 
+def as_haiku_draws(layer: nn.Linear) -> nn.Linear:
+    """The layer with new weights from N(0, 1 / fan-in), cut at two deviations and not corrected for the cut; bias 0."""
+    std = layer.in_features**-0.5
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class SqueezeExcite(nn.Module):
     """One gate a channel from the map's mean: sigmoid(W1 relu(W0 mean)); the caller multiplies."""
 
@@ -154,10 +169,7 @@ class SqueezeExcite(nn.Module):
         self.linear = nn.Linear(channels, hidden)
         self.linear_1 = nn.Linear(hidden, channels)
         for layer in (self.linear, self.linear_1):
-            # Haiku's truncated normal: cut at two deviations and not corrected for the cut.
-            std = layer.in_features**-0.5
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            nn.init.zeros_(layer.bias)
+            as_haiku_draws(layer)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C 1 1"]:
         """The gates, each in (0, 1)."""
@@ -165,7 +177,7 @@ class SqueezeExcite(nn.Module):
         return gates[:, :, None, None]
 
 
-class StochasticDepth(nn.Module):
+class StochasticDepth(Keyed):
     """In training, one 0 or 1 for each example; in eval always 1. Nothing is rescaled in either, as in the source.
 
     Args:
@@ -181,8 +193,28 @@ class StochasticDepth(nn.Module):
         """A residual branch or its gates, those of a dropped example zero."""
         if not self.training or self.drop_rate == 0:
             return gates
-        kept = torch.rand(len(gates), 1, 1, 1, device=gates.device) >= self.drop_rate
+        kept = self.uniform(gates, 1).view(-1, 1, 1, 1) >= self.drop_rate
         return gates * kept / (1 - self.drop_rate) if self.rescale else gates * kept
+
+
+class Dropout(Keyed):
+    """In training each number is zero with probability `rate`, else divided by the share that is kept."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is dropped: in training, at a rate above zero."""
+        return self.training and self.rate > 0
+
+    def forward(self, x: Shaped[Tensor, "B ..."]) -> Shaped[Tensor, "B ..."]:
+        """Of the same shape."""
+        if not self.acts:
+            return x
+        kept = self.uniform(x, x[0].numel()).view(x.shape) >= self.rate
+        return x * kept / (1 - self.rate)
 
 
 class MaxPool(nn.Module):

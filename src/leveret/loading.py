@@ -16,18 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.adapters.foreign import Foreign
-from leveret.checkpoint import config_as_json, load_checkpoint
+from leveret.checkpoint import CHECKPOINT_SUFFIX, config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
-from leveret.published_audio import Dataset, MissingDatasetError
+from leveret.published_audio import DataFolder, Dataset, MissingDatasetError, Published
 from leveret.registry import entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
 from leveret.tasks.hf_parquet import unpacked
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
-CHECKPOINT_SUFFIX = ".safetensors"
 DETERMINISM_TOLERANCE = 1e-3  # of the vectors' norm; a dropout left on moves them by far more
 
 
@@ -189,8 +188,21 @@ def datasets() -> dict[str, Dataset]:
     return {name: entry for name, entry in entries("tasks").items() if isinstance(entry, Dataset)}
 
 
+def folder_of(one: Published, data: DataRoots, named: str = "") -> DataFolder:
+    """Where a published dataset or corpus is to be read: its folder, or what its Parquet files were unpacked into.
+
+    Args:
+        named: A path in place of the one that `data` gives; empty takes that.
+
+    Raises:
+        DatasetError: Nobody says where it lies, or a Parquet file is damaged.
+        MissingDatasetError: It is not there.
+    """
+    return unpacked(data.folder(one, named))
+
+
 def _tasks_of(dataset: Dataset, data: DataRoots, named: str = "", only: tuple[str, ...] = ()) -> list[Task]:
-    return dataset.make(replace(unpacked(data.folder(dataset, named)), only=only))
+    return dataset.make(replace(folder_of(dataset, data, named), only=only))
 
 
 def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
@@ -199,7 +211,10 @@ def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
     for dataset in datasets().values():
         try:
             found |= {task.name: task for task in _tasks_of(dataset, data)}
-        except MissingDatasetError:
+        except MissingDatasetError as whole:
+            if len(dataset.tasks) == 1:
+                missing[dataset.tasks[0]] = str(whole)
+                continue
             # an archive may be missing that one of its tasks does without
             for name in dataset.tasks:
                 try:

@@ -30,6 +30,22 @@ def test_a_module_by_name_and_by_path_is_one_encoder(planted, waves):
         torch.testing.assert_close(loaded.encoder(waves), statistics(waves))
 
 
+def test_a_folder_is_a_package_whose_every_file_counts(planted, tmp_path, waves):
+    folder = tmp_path / "whole-package"
+    folder.mkdir()
+    (folder / "api.py").write_text(HEAR_MODULE)
+    (folder / "__init__.py").write_text("from .api import get_scene_embeddings, load_model\n")
+    digests = set()
+    for spec in (f"hear:{folder}", f"hear:{folder}/__init__.py"):
+        loaded = load_encoder(spec)
+        assert loaded.name == "whole-package"
+        torch.testing.assert_close(loaded.encoder(waves), statistics(waves))
+        digests.add(loaded.digest)
+    assert len(digests) == 1
+    (folder / "api.py").write_text(HEAR_MODULE + "# another line\n")
+    assert load_encoder(f"hear:{folder}").digest not in digests
+
+
 def test_the_model_file_goes_to_load_model_and_into_the_digest(planted, tmp_path, waves):
     path = planted()
     file = tmp_path / "weights.txt"

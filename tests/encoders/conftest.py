@@ -84,6 +84,12 @@ def golden_noise() -> Callable[[int, tuple[int, ...]], NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
+def golden_parameter() -> Callable[[str, tuple[int, ...]], NDArray[np.float32]]:
+    """A parameter by the rule: (the program's path, shape) -> values in the program's layout."""
+    return parameter
+
+
+@pytest.fixture(scope="session")
 def golden_manifest() -> Callable[[str], dict[str, list[object]]]:
     """Path -> [shape, first, last, sum, digest] of one network's parameters."""
 

@@ -82,3 +82,22 @@ def test_drop_out_acts_only_in_training() -> None:
     assert torch.equal(network.dropout(hidden), hidden)
     dropped = network.train().dropout(hidden)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.12)  # four deviations
+
+
+@torch.no_grad()
+def test_standardised_by_dataset_the_features_are_moved_by_one_mean_and_deviation() -> None:
+    network = built(replace(SMALL, standardised="dataset"))
+    features = 3 * torch.randn(2, 1, 16, 17) + 5
+    torch.testing.assert_close(network.embed(features), network.network(features))  # before any pretraining
+    network.dataset_norm.mean.fill_(5)
+    network.dataset_norm.std.fill_(3)
+    torch.testing.assert_close(network.embed(features), network.network((features - 5) / 3))
+    torch.testing.assert_close(network.dataset_norm.undone(network.dataset_norm(features)), features)
+    assert not torch.allclose(network.embed(features), network.embed(2 * features))
+
+
+@torch.no_grad()
+def test_mean_and_deviation_of_the_dataset_stay_float32_in_half_precision() -> None:
+    network = built(replace(SMALL, standardised="dataset"))
+    network.dataset_norm.mean.fill_(5.03)
+    assert for_inference(network, torch.bfloat16).dataset_norm.mean.item() == network.dataset_norm.mean.item()

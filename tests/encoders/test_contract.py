@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leveret.contracts import Encoder
+from leveret.encoders.layered import LayeredEncoder
 from leveret.inference import for_inference
 from leveret.registry import UnknownNameError, entries
 
@@ -189,6 +190,21 @@ def test_every_layer_has_its_width(name: str) -> None:
     assert torch.equal(encoder.embed(features, list(encoder.layers)[-1]), encoder.embed(features))
     hidden = encoder.hidden(features)  # type: ignore[operator]
     assert {layer: value.shape[2] for layer, value in hidden.items()} == dict(encoder.layers)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SMALL)
+def test_frames_come_with_the_vector_of_one_pass(name: str) -> None:
+    encoder = awake(name)
+    assert isinstance(encoder, LayeredEncoder)
+    features = encoder.frontend(waves(encoder, 2, 1.0))
+    first, last = next(iter(encoder.layers)), list(encoder.layers)[-1]
+    vector, frames = encoder.with_frames(encoder.prepare(features), (first, last))
+    torch.testing.assert_close(vector.float(), encoder.embed(features))
+    assert list(frames) == list(dict.fromkeys((first, last)))
+    hidden = encoder.hidden(features)
+    assert all(torch.equal(frames[layer], hidden[layer]) for layer in frames)
+    assert vector.shape == (2, frames[last].shape[2])
 
 
 @torch.no_grad()

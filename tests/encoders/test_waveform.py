@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from leveret.draws import of_batch
 from leveret.encoders.bidir_cpc import BidirCPC, BidirCPCConfig
+from leveret.encoders.transformer import Attention
 from leveret.encoders.wav2vec2 import Wav2Vec2, Wav2Vec2Config
 from leveret.encoders.waveform import field_and_hop
 from leveret.inference import for_inference
+from leveret.layers import Dropout
 from leveret.registry import look_up
 
 NORMS = (nn.GroupNorm, nn.LayerNorm)
@@ -129,12 +132,40 @@ def test_layer_drop_leaves_out_layers_in_training_alone() -> None:
     network = look_up("encoders", "wav2vec2_tiny").build()
     assert isinstance(network, Wav2Vec2)
     network.layer_drop = 1.0
-    network.dropout.p = 0.0
     latents = torch.randn(1, 12, 16)
-    hidden = dict(network.train()._transformer(latents, None))
+    hidden = dict(network.train()._transformer(latents))
     assert torch.equal(hidden["block2"], hidden["input"])
-    hidden = dict(network.eval()._transformer(latents, None))
+    hidden = dict(network.eval()._transformer(latents))
     assert not torch.allclose(hidden["block2"], hidden["input"], atol=1e-2)
+    only_first = network._transformer(latents, kept=torch.tensor([True, False]))
+    found = dict(only_first)
+    assert torch.equal(found["block2"], found["block1"])
+    torch.testing.assert_close(found["block1"], hidden["block1"])
+
+
+def test_no_two_dropouts_of_a_pass_draw_the_same_numbers() -> None:
+    network = look_up("encoders", "wav2vec2_tiny").build().train()
+    calls: list[str] = []
+    for name, module in network.named_modules():
+        if isinstance(module, Dropout):
+            module.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
+    network(0.1 * torch.randn(1, 4_000))
+    assert len(calls) == 2 + 2 * 3
+    assert len(set(calls)) == len(calls)
+
+
+def test_keyed_attention_is_the_fused_one_when_nothing_is_dropped() -> None:
+    attention = Attention(32, 4, dropout=0.1)
+    x = torch.randn(2, 9, 32)
+    fused = attention.eval()(x)
+    attention.train().dropout.rate = 1e-12
+    torch.testing.assert_close(attention(x), fused, rtol=0, atol=1e-6)
+    attention.dropout.rate = 0.5
+    of_batch(0, 0, 0, 2).key(attention)
+    whole = attention(x)
+    of_batch(0, 0, 1, 1).key(attention)
+    torch.testing.assert_close(attention(x[1:]), whole[1:], rtol=0, atol=1e-6)
+    assert not torch.allclose(whole, fused, atol=1e-2)
 
 
 @torch.no_grad()

@@ -188,6 +188,24 @@ def test_shared_recordings_are_found_without_their_audio(tmp_path, tone_manifest
     assert dict(report.pretrain_unchecked) == {"unreadable": 2}
 
 
+@pytest.mark.parametrize(("folder", "shared"), [("mine", 0), ("audioset", 1)])
+def test_two_files_of_one_name_are_one_video_only_where_something_else_says_so(tmp_path, tone_manifest, folder, shared):
+    manifest = tone_manifest(num_clips=12)
+    (manifest.parent / "audio" / "004.wav").rename(manifest.parent / "audio" / "Recording01.wav")
+    manifest.write_text(manifest.read_text().replace("audio/004.wav", "audio/Recording01.wav"))
+    clip = Clip("Recording01.wav", tmp_path / folder / "Recording01.wav", (), "")
+    report = find_overlap(Pretraining("mine", [("", [clip])]), load_tasks([f"manifest:{manifest}"]), 1, Reporter())
+    assert len(report.tasks[0].found) == shared
+
+
+def test_a_misspelt_corpus_is_told_what_there_is(tmp_path, tone_manifest, capsys):
+    words = ["data", "overlap", "librispech", f"manifest:{tone_manifest()}", "-o", str(tmp_path / "report.json")]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "no corpus, task, folder or table 'librispech'. Did you mean 'librispeech'" in said
+    assert "audioset" in said
+
+
 def test_nothing_to_look_in_is_an_error(tone_manifest):
     with pytest.raises(OverlapError, match="mine has 0 clips and the tasks have 20 test clips; both need some"):
         find_overlap(Pretraining("mine", []), load_tasks([f"manifest:{tone_manifest()}"]), 1, Reporter())

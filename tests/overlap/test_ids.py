@@ -9,7 +9,11 @@ from leveret.overlap.ids import recording_ids
 
 
 def ids(path, owner="", group="g", source=""):
-    return set(recording_ids(Clip(path, Path(path), (), group, source), owner))
+    return {one[:2] for one in found(path, owner, group, source)}
+
+
+def found(path, owner="", group="g", source=""):
+    return recording_ids(Clip(path, Path(path), (), group, source), owner)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,20 @@ def test_a_word_or_a_bare_number_is_no_id(path):
 
 def test_a_clip_of_audioset_has_its_video_for_a_group():
     assert ids("x/abcdefghijk.wav", "audioset", group="abcdefghijk") == {("youtube id", "abcdefghijk")}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "sure"),
+    [
+        ("mine/Recording01.wav", "", False),
+        ("mine/Recording01_10.wav", "", False),
+        ("mine/1zcIwhmdeo4.wav", "", False),
+        ("mine/Y1zcIwhmdeo4.wav", "", False),
+        ("AudioSet/eval/1zcIwhmdeo4.wav", "", True),
+        ("mine/1zcIwhmdeo4.wav", "YouTube", True),
+        ("wav/id10001/1zcIwhmdeo4/00001.wav", "", True),
+        ("audio/1-100032-A-0.wav", "", True),
+    ],
+)
+def test_eleven_letters_alone_are_a_guess(path, source, sure):
+    assert [one.sure for one in found(path, source=source)] == [sure]

@@ -8,9 +8,11 @@ from tests.tasks.toy_environment import audioset_tree, birdsong_tree, tone, tut1
 from tests.tasks.toy_music import magnatagatune_tree, nsynth_tree
 from tests.tasks.toy_speech import fluent_tree, speech_commands_tree, voxceleb_tree, voxforge_tree
 
-from leveret import paper
+from leveret import loading, paper
 from leveret.batches import BadFilePolicy
 from leveret.cli import main
+from leveret.commands import compare as compare_command
+from leveret.commands import evaluate as evaluate_command
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.loading import datasets, find_tasks
@@ -117,6 +119,39 @@ def test_of_three_datasets_three_scores_nine_lines_of_what_is_missing_and_no_har
     assert scored == ["tut18", "esc50", "magnatagatune"]
     assert any(line.startswith("mean of 3 of the 12 tasks, partial") for line in lines)
     assert not any(line.startswith(("HARES ", "HARES*")) for line in lines)
+
+
+def test_of_what_is_missing_nothing_is_asked_for_twice(root, tmp_path, monkeypatch):
+    (tmp_path / "esc50").symlink_to(root / "esc50")
+    asked = []
+    folder_of = loading.folder_of
+    monkeypatch.setattr(loading, "folder_of", lambda one, *rest: (asked.append(one.name), folder_of(one, *rest))[1])
+    assert len(find_tasks(["hares"], data=DataRoots(root=tmp_path)).missing) == 11
+    # of a dataset with several tasks each may do without an archive of the others
+    several = sum(1 + len(dataset.tasks) for dataset in datasets().values() if len(dataset.tasks) > 1)
+    assert len(asked) == several + sum(len(dataset.tasks) == 1 for dataset in datasets().values())
+
+
+def test_the_papers_scores_of_other_clips_are_grey_and_so_are_their_means(root, tmp_path, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        evaluate_command, "print_table", lambda title, columns, rows, **more: shown.update(rows=rows, **more)
+    )
+    config = EvaluateConfig(
+        compute=Compute(device="cpu", threads=1), output=tmp_path, floor=False, data=DataRoots(root=root),
+        protocol=Protocol(name="quick"), policy=BadFilePolicy("skip"), only=("tut18", "esc50", "nsynth_pitch"),
+    )  # fmt: skip
+    runs = evaluate("melstats", "hares", "quick", config=config)
+    evaluate_command.show_runs(runs)
+    grey = [shown["rows"][row][0] for row, _ in shown["grey"]]
+    assert grey == ["tut18", "mean environment", "mean of 3 of the 12 tasks, partial (hares)"]
+    assert {column for _, column in shown["grey"]} == {len(shown["rows"][0]) - 1}
+    beside = {str(row[0]).removesuffix(" (hares)"): row[-1] for row in shown["rows"]}
+    # `compare` says the same of the same row
+    monkeypatch.setattr(compare_command, "print_table", evaluate_command.print_table)
+    assert main(["compare", str(runs[0].folder), f"{paper.PREFIX}{paper.BEST}"]) == 0
+    assert {row[0]: row[-1] for row in shown["rows"]} == beside
+    assert [shown["rows"][row][0] for row, _ in shown["grey"]] == [one.removesuffix(" (hares)") for one in grey]
 
 
 def test_where_nothing_is_there_every_source_is_named(tmp_path):

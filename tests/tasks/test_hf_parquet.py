@@ -13,6 +13,7 @@ from pyarrow import parquet
 from tests.tasks.toy_music import nsynth_tree, tone
 
 from leveret.dataroots import DataRoots
+from leveret.datasets.subjects import subject
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.home import home
 from leveret.loading import load_tasks
@@ -88,6 +89,10 @@ def test_esc50_as_parquet_scores_as_esc50_in_its_archive(esc50_rows, tmp_path):
         writer.writerows([*esc50_rows[0::2], *esc50_rows[1::2]])
     for row in esc50_rows:
         (archive / "audio" / row["filename"]).write_bytes(row["audio"]["bytes"])
+    # what `leveret data check` looks at is what is evaluated
+    seen = subject("esc50", DataRoots(folders={"esc50": tmp_path / "parquet"}))
+    assert seen.root is not None
+    assert (seen.root / "meta" / "esc50.csv").is_file()
     scores = []
     for folder in (tmp_path / "parquet", archive):
         config = EvaluateConfig(

@@ -142,8 +142,14 @@ def required(module: str, extra: str, spec: str) -> ModuleType:
 
 
 def module_of_file(path: Path) -> ModuleType:
-    """A Python file as a module of its own, run anew; its neighbours are importable meanwhile."""
-    module_spec = importlib.util.spec_from_file_location(f"leveret_user_{path.stem}", path)
+    """A Python file as a module of its own, run anew; its neighbours are importable meanwhile.
+
+    An `__init__.py` is its folder as a package.
+    """
+    name = f"leveret_user_{path.resolve().parent.name if path.name == '__init__.py' else path.stem}"
+    for old in [known for known in sys.modules if known.startswith(f"{name}.")]:
+        del sys.modules[old]  # another folder of that name had them
+    module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
         raise AdapterError(f"{path} is no Python file; expected a name that ends in .py")
     module = importlib.util.module_from_spec(module_spec)

@@ -1,12 +1,14 @@
 """`hear:MODULE[@MODEL_FILE]`: any module of the HEAR 2021 challenge, unchanged.
 
-MODULE is a dotted name that can be imported, or a path to a .py file; MODEL_FILE goes to its `load_model` as it is.
+MODULE is a dotted name that can be imported, or a path to a .py file or to a folder with an __init__.py, which comes
+first where a name is both; MODEL_FILE goes to its `load_model` as it is.
 Source: the common API of HEAR 2021 (arXiv:2203.03022): `load_model(path) -> model` with `sample_rate` and
 `scene_embedding_size`; `get_scene_embeddings(audio (n_sounds, n_samples), model) -> (n_sounds, size)`.
 The module is code and is run as such.
 """
 
 import importlib
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from leveret.adapters.foreign import AdapterError, Foreign, WaveEncoder, module_of_file, required
 
+INIT = "__init__.py"
 FUNCTIONS = ("load_model", "get_scene_embeddings")
 
 
@@ -35,7 +38,7 @@ class HearEncoder(WaveEncoder):
 
 
 def hear_encoder(rest: str) -> Foreign:
-    """MODULE[@MODEL_FILE], any module of the HEAR 2021 challenge by dotted name or path.
+    """MODULE[@MODEL_FILE], any module of the HEAR 2021 challenge by dotted name or path of a file or folder.
 
     Raises:
         AdapterError: No such module, or it does not keep to the API.
@@ -59,10 +62,21 @@ def hear_encoder(rest: str) -> Foreign:
             f"{spec}: its scene_embedding_size is {size}, but get_scene_embeddings gives vectors of {encoder.embed_dim}"
         )
     sources = [Path(file) for file in (module.__file__, model_file) if file and Path(file).is_file()]
+    if package := _package(place):
+        sources += sorted(path for path in package.rglob("*.py") if path not in sources)
     return Foreign(encoder, _name(place, model_file), sources)
 
 
+def _package(place: str) -> Path | None:
+    """The folder that is a package, if the place is one, or its __init__.py."""
+    folder = place.removesuffix(INIT) if place.endswith(f"/{INIT}") else place
+    # os.path says no to a name that is no path at all
+    return Path(folder) if folder and os.path.isfile(f"{folder}/{INIT}") else None
+
+
 def _module(spec: str, place: str) -> ModuleType:
+    if package := _package(place):
+        return module_of_file(package / INIT)
     if place.endswith(".py"):
         if "\0" in place or not Path(place).is_file():
             raise AdapterError(f"{spec}: no file {place!r}; expected hear:MODULE, such as hear:my_hear.py@weights.pt")
@@ -82,7 +96,8 @@ def _module(spec: str, place: str) -> ModuleType:
 
 
 def _name(place: str, model_file: str) -> str:
-    short = Path(place).stem if place.endswith(".py") else place
+    package = _package(place)
+    short = package.resolve().name if package else Path(place).stem if place.endswith(".py") else place
     return f"{short}@{Path(model_file).name}" if model_file else short
 
 

@@ -13,7 +13,7 @@ from leveret.clips import Clip, Fold, partitions
 from leveret.contracts import Task
 from leveret.dataroots import DataRoots
 from leveret.datasets.names import named, published
-from leveret.loading import load_tasks
+from leveret.loading import folder_of, load_tasks
 from leveret.published_audio import Corpus, DataFolder, Dataset, Published
 from leveret.results import HARES
 
@@ -71,7 +71,7 @@ def subject(spec: str, data: DataRoots) -> Subject:
     name, _, rest = spec.partition(":")
     if not rest or name in published():
         (one,) = named([name])
-        return of_published(one, data.folder(one, rest), spec)
+        return of_published(one, folder_of(one, data, rest), spec)
     parts = [_of_task(task) for task in load_tasks([spec], data=data)]
     folders = {clip.path.absolute().parent for part in parts for clips in part.clips.values() for clip in clips}
     return Subject(spec, spec, Path(os.path.commonpath(folders)), parts)

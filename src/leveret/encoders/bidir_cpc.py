@@ -65,11 +65,18 @@ class CausalConv(nn.Module):
 
 
 class BidirCPC(WaveformEncoder):
-    """Latents, and a stack of causal convolutions in either direction of time."""
+    """Latents, and a stack of causal convolutions in either direction of time.
+
+    Attributes:
+        channels: Of a latent.
+        context_dim: Of a context of one direction.
+        hop: Samples from frame to frame.
+    """
 
     def __init__(self, config: BidirCPCConfig) -> None:
         contexts = {f"context{n + 1}": 2 * config.context_dim for n in range(len(config.context_kernels))}
-        field, _ = field_and_hop(config.kernels, config.strides)
+        field, self.hop = field_and_hop(config.kernels, config.strides)
+        self.channels, self.context_dim = config.channels, config.context_dim
         super().__init__({**{f"conv{n + 1}": config.channels for n in range(len(config.kernels))}, **contexts}, field)
         self.log_compression = config.log_compression
         self.convs = nn.ModuleList(

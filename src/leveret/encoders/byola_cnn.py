@@ -4,8 +4,9 @@ Source: arXiv:2103.06695 and nttcslab/byol-a (`AudioNTT2020`), by its layer tabl
 Shapes: B batch, T frames, T' = T / 8, F mel bins, C channels, D = 2048.
 Departures: the embedding is the mean over time, as the paper's protocol says; `byola_cnn_max_mean` has the source's
 own, maximum plus mean. 80 mels as in the paper's section 3, which makes it 5,584,000 parameters; the paper prints 5.3m,
-those of the source's 64 mels (`byola_cnn_64mels`, 5,321,856). Standardised by example, not by dataset. Fewer than 8
-frames are filled up with zeros, which is the mean of a standardised spectrogram. `byola_cnn_tiny` is ours.
+those of the source's 64 mels (`byola_cnn_64mels`, 5,321,856). Standardised by example, as the paper has it for all;
+`byola_cnn_64mels_dataset` is by dataset, as in the source. Fewer than 8 frames are filled up with zeros, which is the
+mean of a standardised spectrogram. `byola_cnn_tiny` is ours.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from leveret.encoders.normed import ConvNorm, normaliser, padded
-from leveret.encoders.spectrogram import SpectrogramEncoder
+from leveret.encoders.spectrogram import SpectrogramEncoder, Standardised
 from leveret.frontend import LOG_MELS
+from leveret.layers import Dropout
 
 NUM_CONVS = 3
 
@@ -32,6 +34,7 @@ class BYOLACNNConfig:
         width: D, of both layers over frequency and channels.
         pooling: Over time.
         dropout: Between these layers, in training.
+        standardised: By each example's own mean and deviation, or by the training set's.
     """
 
     num_mels: int = 80
@@ -39,6 +42,7 @@ class BYOLACNNConfig:
     width: int = 2048
     pooling: Literal["mean", "max+mean"] = "mean"
     dropout: float = 0.3
+    standardised: Standardised = "example"
 
     def build(self) -> "BYOLACNN":
         """The network, with weights drawn as torch draws them."""
@@ -56,6 +60,7 @@ class BYOLACNN(SpectrogramEncoder):
                 "features": config.width,
             },
             replace(LOG_MELS["leveret"], num_mels=config.num_mels),
+            config.standardised,
         )
         self.max_too = {"mean": False, "max+mean": True}[config.pooling]
         self.convs = nn.ModuleList(
@@ -67,7 +72,7 @@ class BYOLACNN(SpectrogramEncoder):
             for channels in (1, config.channels, config.channels)
         )
         self.hidden_layer = nn.Linear(config.num_mels // 2**NUM_CONVS * config.channels, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.last_layer = nn.Linear(config.width, config.width)
 
     def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
@@ -94,7 +99,9 @@ class BYOLACNN(SpectrogramEncoder):
 ENCODERS = {
     "byola_cnn": BYOLACNNConfig(),
     "byola_cnn_64mels": BYOLACNNConfig(num_mels=64),
+    "byola_cnn_64mels_dataset": BYOLACNNConfig(num_mels=64, standardised="dataset"),
     "byola_cnn_max_mean": BYOLACNNConfig(pooling="max+mean"),
     "byola_cnn_tiny": BYOLACNNConfig(channels=8, width=32),
+    "byola_cnn_dataset_tiny": BYOLACNNConfig(channels=8, width=32, standardised="dataset"),
     "byola_cnn_max_mean_tiny": BYOLACNNConfig(channels=8, width=32, pooling="max+mean"),
 }

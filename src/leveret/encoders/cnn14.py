@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from leveret.encoders.normed import ConvNorm, normaliser, padded
 from leveret.encoders.spectrogram import SpectrogramEncoder
 from leveret.frontend import LOG_MELS
+from leveret.layers import Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class ConvBlock(nn.Module):
             for width in (channels, out)
         )
         self.pool = nn.AvgPool2d(window)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """The pooled map."""
@@ -75,7 +76,7 @@ class CNN14(SpectrogramEncoder):
             for n, (channels, out) in enumerate(zip((1, *config.widths), config.widths, strict=False))
         )
         self.smallest = 2**last
-        self.dropout = nn.Dropout(0.5 if config.dropout else 0.0)
+        self.dropout = Dropout(0.5 if config.dropout else 0.0)
         self.fc1 = nn.Linear(config.widths[-1], config.widths[-1]) if config.hidden else None
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from leveret.contracts import Encoder
+from leveret.layers import at_least_float32
 from leveret.registry import unknown_name
 
 
@@ -45,20 +46,32 @@ class LayeredEncoder(Encoder):
     def read_out(self, x: Float[Tensor, "B ..."], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
         """One vector an example and layer of what is prepared already."""
 
+    @abstractmethod
+    def with_frames(
+        self, x: Float[Tensor, "B ..."], layers: Sequence[str]
+    ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
+        """The default embedding, and these layers over time (B, T', width), of what is prepared already; one pass."""
+
+    def hidden(self, features: Shaped[Tensor, "B ..."]) -> dict[str, Float[Tensor, "B _ _"]]:
+        """Every layer over time, (B, T', width)."""
+        return self.with_frames(self.prepare(features), tuple(self.layers))[1]
+
     def embed(self, features: Shaped[Tensor, "B ..."], layer: str | None = None) -> Float[Tensor, "B D"]:
-        """One float32 vector an example.
+        """One vector an example, float32 unless the network is float64.
 
         Args:
             features: What `frontend` gave, perhaps mixed.
             layer: A key of `layers`; None is the default layer.
         """
         if layer is None or layer == self.default_layer:
-            return self.network(self.prepare(features)).float()
+            return at_least_float32(self.network(self.prepare(features)))
         return self.embed_layers(features, (layer,))[layer]
 
     def embed_layers(self, features: Shaped[Tensor, "B ..."], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
-        """A float32 vector an example and layer, all in one pass."""
+        """A vector an example and layer, all in one pass."""
         for layer in layers:
             if layer not in self.layers:
                 raise unknown_name("layer", layer, self.layers)
-        return {layer: vectors.float() for layer, vectors in self.read_out(self.prepare(features), layers).items()}
+        return {
+            layer: at_least_float32(vectors) for layer, vectors in self.read_out(self.prepare(features), layers).items()
+        }

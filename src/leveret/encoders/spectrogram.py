@@ -9,13 +9,17 @@ pooled vector.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from leveret.encoders.layered import LayeredEncoder
-from leveret.frontend import LOG_MELS, LogMel, LogMelConfig, standardise
+from leveret.frontend import LOG_MELS, DatasetNorm, LogMel, LogMelConfig, standardise
+
+Standardised = Literal["example", "dataset"]
+"""By each example's own mean and deviation, or by those of the whole training set."""
 
 
 class SpectrogramEncoder(LayeredEncoder):
@@ -26,12 +30,22 @@ class SpectrogramEncoder(LayeredEncoder):
     Args:
         layers: Name -> width of each layer in `maps`, the last one the default.
         log_mel: The spectrogram it takes.
+        standardised: By what.
+
+    Attributes:
+        dataset_norm: Mean and deviation of the training set; None where each example is standardised by itself.
     """
 
-    def __init__(self, layers: Mapping[str, int], log_mel: LogMelConfig = LOG_MELS["leveret"]) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, int],
+        log_mel: LogMelConfig = LOG_MELS["leveret"],
+        standardised: Standardised = "example",
+    ) -> None:
         super().__init__(layers)
         self.sample_rate = log_mel.sample_rate
         self.log_mel = LogMel(log_mel)
+        self.dataset_norm = {"example": None, "dataset": DatasetNorm()}[standardised]
 
     @abstractmethod
     def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
@@ -44,7 +58,8 @@ class SpectrogramEncoder(LayeredEncoder):
 
     def prepare(self, features: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B 1 T F"]:
         """Standardised in float32, then in the network's own precision."""
-        return standardise(features).to(self.dtype)
+        standardised: Tensor = standardise(features) if self.dataset_norm is None else self.dataset_norm(features)
+        return standardised.to(self.dtype)
 
     def network(self, x: Float[Tensor, "B 1 T F"]) -> Float[Tensor, "B {self.embed_dim}"]:
         """The default embedding of what is standardised already."""
@@ -54,9 +69,12 @@ class SpectrogramEncoder(LayeredEncoder):
         """One vector an example: the mean of the layer's maps over time and frequency."""
         return torch.cat([stream.mean((2, 3)) for stream in maps[layer]], 1)
 
-    def hidden(self, features: Float[Tensor, "B 1 T F"]) -> dict[str, Float[Tensor, "B _ _"]]:
-        """Every layer over time, (B, T', width): the mean over frequency, all streams at the last one's frame rate."""
-        return {name: _over_time(streams) for name, streams in self.maps(self.prepare(features)).items()}
+    def with_frames(
+        self, x: Float[Tensor, "B 1 T F"], layers: Sequence[str]
+    ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
+        """Over time is the mean over frequency, all streams at the last one's frame rate."""
+        maps = self.maps(x)
+        return self.pooled(maps, self.default_layer), {layer: _over_time(maps[layer]) for layer in layers}
 
     def read_out(self, x: Float[Tensor, "B 1 T F"], layers: Sequence[str]) -> dict[str, Float[Tensor, "B _"]]:
         """One pass, then the pooling of each layer."""

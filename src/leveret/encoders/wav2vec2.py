@@ -4,8 +4,9 @@ Source: arXiv:2006.11477 and fairseq's wav2vec2.py with its base configuration; 
 inputs and targets.
 Shapes: B batch, N samples, T frames of 20 ms, C = 512 channels, D = 768.
 Departures: no quantizer. The two projections of the objective (328,192 parameters) are not part of the encoder; the
-embedding of masked frames is, as in the count of 94,371,712. A whole layer is dropped with torch's generator, for the
-whole batch, as in the source. `wav2vec2_tiny` is ours.
+embedding of masked frames is, as in the count of 94,371,712. A whole layer is left out for the whole batch, as in the
+source, but computed all the same: its gradient is zero, not absent, and the graph of every step is the same.
+`wav2vec2_tiny` is ours.
 """
 
 import copy
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from leveret.encoders.transformer import TransformerLayer
 from leveret.encoders.waveform import WaveformEncoder, field_and_hop
+from leveret.layers import Dropout
 
 EPS = 1e-5
 
@@ -38,7 +40,8 @@ class Wav2Vec2Config:
         hidden: Width between the fully connected layers.
         position_kernel: Frames that the convolution for positions sees.
         position_groups: Its groups.
-        dropout: Of what enters the transformer and what each part of a layer adds.
+        dropout: Of what enters the transformer, of the attention's weights and of what each part of a layer adds;
+            hidden units have none.
         layer_drop: Share of transformer layers left out in training.
     """
 
@@ -62,10 +65,10 @@ class Wav2Vec2Config:
 class PositionalConv(nn.Module):
     """A grouped convolution with weight norm over each place of its kernel, then GELU: tells frames where they are."""
 
-    def __init__(self, width: int, kernel: int, groups: int, dropout: float) -> None:
+    def __init__(self, width: int, kernel: int, groups: int) -> None:
         super().__init__()
         self.groups = groups
-        std = (4 * (1 - dropout) / (kernel * width)) ** 0.5
+        std = (4 / (kernel * width)) ** 0.5
         self.weight = nn.Parameter(std * torch.randn(width, width // groups, kernel))
         self.gain: nn.Parameter | None = nn.Parameter(self._norms().detach().clone())
         self.bias = nn.Parameter(torch.zeros(width))
@@ -99,12 +102,18 @@ class Wav2Vec2(WaveformEncoder):
     """Convolutions, layer norm, projection, positions, transformer layers that are normalised after their parts.
 
     `convolved`, `latents` and `transformed` are the three parts that an objective puts something between.
+
+    Attributes:
+        channels: Of a latent.
+        hop: Samples from frame to frame.
+        layer_drop: Share of transformer layers left out in training.
     """
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         convs = {f"conv{n + 1}": config.channels for n in range(len(config.kernels))}
         blocks = {f"block{n + 1}": config.width for n in range(config.depth)}
-        field, _ = field_and_hop(config.kernels, config.strides)
+        field, self.hop = field_and_hop(config.kernels, config.strides)
+        self.channels = config.channels
         super().__init__({**convs, "latents": config.channels, "input": config.width, **blocks}, field)
         self.convs = nn.ModuleList()
         for n, (kernel, stride) in enumerate(zip(config.kernels, config.strides, strict=True)):
@@ -116,16 +125,17 @@ class Wav2Vec2(WaveformEncoder):
         self.latent_norm = nn.LayerNorm(config.channels, EPS)
         self.projection = nn.Linear(config.channels, config.width)
         self.mask_embedding = nn.Parameter(torch.rand(config.width))
-        self.positions = PositionalConv(config.width, config.position_kernel, config.position_groups, config.dropout)
+        self.positions = PositionalConv(config.width, config.position_kernel, config.position_groups)
         self.input_norm = nn.LayerNorm(config.width, EPS)
         self.blocks = nn.ModuleList(
             TransformerLayer(
                 config.width, config.num_heads, config.hidden, pre_norm=False, eps=EPS, dropout=config.dropout,
-                inner_dropout=config.dropout,
+                attention_dropout=config.dropout,
             )
             for _ in range(config.depth)
         )  # fmt: skip
-        self.dropout = nn.Dropout(config.dropout)
+        self.projected_dropout = Dropout(config.dropout)
+        self.input_dropout = Dropout(config.dropout)
         self.layer_drop = config.layer_drop
         for block in self.blocks:
             for module in block.modules():
@@ -140,7 +150,7 @@ class Wav2Vec2(WaveformEncoder):
             yield name, convolved
         latents = self.latents(convolved)
         yield "latents", latents.transpose(1, 2)
-        for name, value in self._transformer(latents, None):
+        for name, value in self._transformer(latents):
             yield name, value.transpose(1, 2)
 
     def _convolutions(self, x: Float[Tensor, "B N"]) -> Iterator[tuple[str, Float[Tensor, "B C T"]]]:
@@ -150,17 +160,21 @@ class Wav2Vec2(WaveformEncoder):
             yield f"conv{n + 1}", x
 
     def _transformer(
-        self, latents: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"] | None
+        self,
+        latents: Float[Tensor, "B T C"],
+        mask: Bool[Tensor, "B T"] | None = None,
+        kept: Bool[Tensor, "L"] | None = None,
     ) -> Iterator[tuple[str, Float[Tensor, "B T D"]]]:
-        x = self.dropout(self.projection(latents))
+        x = self.projected_dropout(self.projection(latents))
         if mask is not None:
             x = torch.where(mask[:, :, None], self.mask_embedding.to(x.dtype), x)
         x = x + self.positions(x.transpose(1, 2)).transpose(1, 2)
-        x = self.dropout(self.input_norm(x))
+        x = self.input_dropout(self.input_norm(x))
         yield "input", x
+        if kept is None and self.training and self.layer_drop:
+            kept = torch.rand(len(self.blocks), device=x.device) >= self.layer_drop
         for n, block in enumerate(self.blocks):
-            if not self.training or torch.rand(()).item() >= self.layer_drop:
-                x = block(x)
+            x = block(x) if kept is None else torch.where(kept[n], block(x), x)
             yield f"block{n + 1}", x
 
     def convolved(self, x: Float[Tensor, "B N"]) -> Float[Tensor, "B C T"]:
@@ -173,14 +187,18 @@ class Wav2Vec2(WaveformEncoder):
         return normed
 
     def transformed(
-        self, latents: Float[Tensor, "B T C"], mask: Bool[Tensor, "B T"] | None = None
+        self,
+        latents: Float[Tensor, "B T C"],
+        mask: Bool[Tensor, "B T"] | None = None,
+        kept: Bool[Tensor, "L"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """The last layer.
 
         Args:
             mask: True where a frame is hidden from the transformer, behind the embedding of masked frames.
+            kept: Which transformer layers take part; None draws them in training from torch's generator.
         """
-        return deque(self._transformer(latents, mask), maxlen=1).pop()[1]
+        return deque(self._transformer(latents, mask, kept), maxlen=1).pop()[1]
 
 
 ENCODERS = {

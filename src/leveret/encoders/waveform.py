@@ -55,9 +55,18 @@ class WaveformEncoder(LayeredEncoder):
                     break
         return {layer: found[layer] for layer in layers}
 
-    def hidden(self, features: Float[Tensor, "B N"]) -> dict[str, Float[Tensor, "B _ _"]]:
-        """Every layer over time, (B, T', width), each at its own frame rate."""
-        return {name: value.transpose(1, 2) for name, value in self.stages(self.prepare(features))}
+    def with_frames(
+        self, x: Float[Tensor, "B N"], layers: Sequence[str]
+    ) -> tuple[Float[Tensor, "B D"], dict[str, Float[Tensor, "B _ _"]]]:
+        """Each layer at its own frame rate."""
+        frames: dict[str, Tensor] = {}
+        vector = x
+        for name, value in self.stages(x):
+            if name in layers:
+                frames[name] = value.transpose(1, 2)
+            if name == self.default_layer:
+                vector = value.mean(2)
+        return vector, frames
 
 
 def field_and_hop(kernels: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:

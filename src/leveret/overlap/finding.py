@@ -15,19 +15,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret.audio import AudioError, find_audio, load
+from leveret.audio import AudioError, load
 from leveret.clips import Clip, list_digest, scored_clips
 from leveret.contracts import Task
+from leveret.corpora.opening import open_corpus
 from leveret.dataroots import DataRoots
 from leveret.datasets.duplicates import Piece, piece
 from leveret.datasets.names import corpora
-from leveret.loading import load_tasks
+from leveret.loading import datasets, folder_of, load_tasks
 from leveret.manifests import read_files
 from leveret.overlap.fingerprint import HOP_SAMPLES, SAMPLE_RATE, Landmarks, query_landmarks, table_landmarks
 from leveret.overlap.ids import FREESOUND, YOUTUBE, recording_ids
 from leveret.overlap.index import Index, Match
 from leveret.overlap.report import FINGERPRINT, SAME_SAMPLES, OverlapError, OverlapReport, Shared, TaskOverlap
 from leveret.progress import Reporter
+from leveret.registry import entries, unknown_name
 from leveret.results import HARES
 from leveret.stimuli import noise
 
@@ -69,13 +71,15 @@ def pretraining(spec: str, data: DataRoots) -> Pretraining:
     """
     name, _, rest = spec.partition(":")
     if (corpus := corpora().get(name)) is not None:
-        return Pretraining(spec, [(name, corpus.clips(data.folder(corpus, rest)))])
+        return Pretraining(spec, [(name, corpus.clips(folder_of(corpus, data, rest)))])
     path = Path(os.path.expanduser(spec))
     if path.is_dir():
-        files = find_audio([path])
-        return Pretraining(spec, [("", [Clip(str(file.relative_to(path)), file, (), "") for file in files])])
+        return Pretraining(spec, [("", open_corpus(spec).clips)])
     if path.is_file() and path.suffix in (".csv", ".parquet"):
         return Pretraining(spec, [("", read_files(path))])
+    tasks = [task for dataset in datasets().values() for task in dataset.tasks]
+    if not rest and name not in (known := dict.fromkeys([*corpora(), *entries("tasks"), *tasks])):
+        raise unknown_name("corpus, task, folder or table", spec, known)
     parts: dict[Piece, tuple[str, Clip]] = {}
     for task in load_tasks([spec], data=data):
         for fold in task.folds():
@@ -97,11 +101,11 @@ def find_overlap(trained: Pretraining, tasks: Sequence[Task], threads: int, repo
         raise OverlapError(
             f"{trained.spec} has {len(trained):,} clips and the tasks have {len(wanted):,} test clips; both need some"
         )
-    by_id: dict[tuple[str, str], list[Piece]] = {}
+    by_id: dict[tuple[str, str], list[tuple[Piece, bool]]] = {}
     for task, clips in zip(tasks, tests, strict=True):
         for clip in clips:
             for one in recording_ids(clip, _owner(task)):
-                by_id.setdefault(one, []).append(piece(clip))
+                by_id.setdefault((one.kind, one.name), []).append((piece(clip), one.sure))
     with ThreadPoolExecutor(threads) as pool:
         looked_for = _looked_for(wanted, pool, reporter)
         found, unchecked, examples, digest = _searched(trained, looked_for, by_id, pool, reporter)
@@ -175,7 +179,7 @@ def _looked_for(clips: Sequence[Clip], pool: ThreadPoolExecutor, reporter: Repor
 def _searched(
     trained: Pretraining,
     wanted: _LookedFor,
-    by_id: Mapping[tuple[str, str], Sequence[Piece]],
+    by_id: Mapping[tuple[str, str], Sequence[tuple[Piece, bool]]],
     pool: ThreadPoolExecutor,
     reporter: Reporter,
 ) -> tuple[_Best, dict[str, int], dict[str, str], str]:
@@ -187,9 +191,10 @@ def _searched(
             for (owner, clip), one in zip(some, results, strict=True):
                 # a sum does not depend on the order
                 total += int.from_bytes(sha256(clip.id.encode("utf-8", "surrogateescape")).digest(), "big")
-                for kind, name in recording_ids(clip, owner):
-                    for where in by_id.get((kind, name), ()):
-                        best.add(where, Shared("", clip.id, kind, None, None))
+                for kind, name, sure in recording_ids(clip, owner):
+                    for where, also_sure in by_id.get((kind, name), ()):
+                        if sure or also_sure:  # two files of one name are not one video
+                            best.add(where, Shared("", clip.id, kind, None, None))
                 for number in wanted.by_samples.get(one.digest, ()):
                     best.add(wanted.pieces[number], Shared("", clip.id, SAME_SAMPLES, 0.0, 1.0))
                 for match in one.matches:

@@ -7,6 +7,7 @@ Two clips of one recording need not overlap in time: what is shared is the video
 
 import re
 from collections.abc import Set
+from typing import NamedTuple
 
 from leveret.clips import Clip
 
@@ -17,27 +18,45 @@ _AUDIOSET = re.compile(r"^(?:Y([\w-]{11})|([\w-]{11})_\d+(?:\.\d+)?(?:_\d+(?:\.\
 _ESC50 = re.compile(r"^[1-5]-(\d+)-[A-Z]-\d+$")
 _DOWNLOAD = re.compile(r"^(\d+)__[^_].*__")
 _UPLOAD_FOLDERS = re.compile(r"freefield1010|ff1010|fsd50k", re.IGNORECASE)
+_VIDEO_FOLDERS = re.compile(r"audio[-_ ]?set|youtube|vgg[-_ ]?sound", re.IGNORECASE)
 
 
-def recording_ids(clip: Clip, owner: str = "") -> Set[tuple[str, str]]:
-    """Kind and id of each recording that the clip is known to come from; empty where its name tells nothing.
+class RecordingId(NamedTuple):
+    """A published recording.
+
+    Attributes:
+        kind: YOUTUBE or FREESOUND.
+        name: The id there.
+        sure: Whether more than a file name of eleven letters says so; Recording01.wav has such a name.
+    """
+
+    kind: str
+    name: str
+    sure: bool
+
+
+def recording_ids(clip: Clip, owner: str = "") -> Set[RecordingId]:
+    """The recordings that the clip seems to come from; empty where its name tells nothing.
+
+    Two clips share a recording where at least one of both ids is sure.
 
     Args:
         owner: The published dataset or corpus that it belongs to, if any.
     """
     if owner == "audioset":
-        return {(YOUTUBE, clip.group)}
+        return {RecordingId(YOUTUBE, clip.group, True)}
     stem = clip.path.stem
     if found := _VOXCELEB.search(clip.path.as_posix()) or _VOXCELEB.search(clip.id):
-        return {(YOUTUBE, found[1])}
+        return {RecordingId(YOUTUBE, found[1], True)}
     if (found := _ESC50.match(stem)) or (found := _DOWNLOAD.match(stem)):
-        return {(FREESOUND, str(int(found[1])))}
-    if stem.isdecimal() and _UPLOAD_FOLDERS.search(f"{clip.source}/{clip.path.as_posix()}"):
-        return {(FREESOUND, str(int(stem)))}
+        return {RecordingId(FREESOUND, str(int(found[1])), True)}
+    where = f"{clip.source}/{clip.path.as_posix()}"
+    if stem.isdecimal() and _UPLOAD_FOLDERS.search(where):
+        return {RecordingId(FREESOUND, str(int(stem)), True)}
     if found := _AUDIOSET.match(stem):
         video = found[1] or found[2] or found[3]
         # eleven letters may be a word; those of YouTube are drawn from 64
         mixed = sum(bool(re.search(letters, video)) for letters in ("[a-z]", "[A-Z]", "[0-9]"))
         if mixed == 3 or (found[1] and mixed == 2):
-            return {(YOUTUBE, video)}
+            return {RecordingId(YOUTUBE, video, bool(_VIDEO_FOLDERS.search(where)))}
     return frozenset()

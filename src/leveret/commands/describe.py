@@ -1,0 +1,61 @@
+"""`leveret describe`: what an encoder is made of."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+import tyro
+
+from leveret.commands.console import out, print_table, safe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """The parts of an encoder with their output shapes, parameters and multiply-accumulates, read from the module.
+
+    Shapes are channels x frames x mel bins, or frames x width. Multiply-accumulates (MACs) are of one example,
+    without the front end: half of what is elsewhere counted as FLOPs.
+
+    Examples:
+      leveret describe slowfast_nfnet_f0
+
+      leveret describe vit_base --seconds 10
+
+      leveret describe checkpoint.safetensors --json
+    """
+
+    encoder: tyro.conf.Positional[str]
+    """A name (`leveret list encoders`), FILE.safetensors, or another encoder spec."""
+    seconds: float = 3.0
+    """Length of the sound."""
+    json: bool = False
+    """Print JSON on standard output."""
+
+    def run(self) -> int:
+        """Describe, print."""
+        from leveret.description import describe, in_words, size
+        from leveret.loading import load_encoder
+
+        loaded = load_encoder(self.encoder)
+        found = describe(loaded.encoder, self.seconds)
+        if self.json:
+            about = loaded.described() | {"seconds": self.seconds} | asdict(found)
+            sys.stdout.write(json.dumps(about, indent=1) + "\n")
+            return 0
+        rows = [
+            [part.name, part.what, size(part.shape), f"{part.parameters:,}", in_words(part.macs)]
+            for part in found.parts
+        ]
+        rate = loaded.encoder.sample_rate
+        out.print(
+            f"{safe(loaded.name)}: {self.seconds:g} s at {rate:,} Hz -> features {size(found.features)}"
+            f" -> vector of {found.embed_dim:,}"
+        )
+        if rows:
+            print_table("", ["part", "what", "output", "parameters", "MACs"], rows, numbers=range(3, 5))
+        else:
+            out.print("somebody else's network, whose parts leveret does not look into")
+        if found.parameters is not None:
+            out.print(f"parameters {found.parameters:,}; MACs {in_words(found.macs)} an example, without the front end")
+        out.print("layers: " + safe(", ".join(f"{name} ({width})" for name, width in found.layers.items())))
+        return 0
