@@ -7,6 +7,7 @@ Departures: none in value. A constant that multiplies the input of a convolution
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -74,7 +75,8 @@ def _pad(
         fits = not windows or (2 * before_t <= kernel[0] and 2 * before_f <= kernel[1])
         if before_t == after_t and before_f == after_f and fits:
             return x, (before_t, before_f)
-    return F.pad(x, (before_f, after_f, before_t, after_t), value=value), (0, 0)
+    around: Any = (before_f, after_f, before_t, after_t)  # the stubs of torch know no symbols here
+    return F.pad(x, around, value=value), (0, 0)
 
 
 class SameConv2d(nn.Conv2d):

@@ -1,26 +1,36 @@
-"""An encoder as one function from waves to vectors that can be recorded once for every batch size and length.
+"""An encoder as one function from waves to vectors, recorded once as a graph for every batch size and length.
 
-Source: ours. The front end is frontend.LogMel's, with the Fourier transform as a product of matrices: graph formats have
-no transform that is both fast and exact.
+Source: ours. The front end is frontend.LogMel's, with the Fourier transform as a product of matrices: graph formats
+have none that is both fast and exact.
 Shapes: B batch, N samples, T = ceil(N / hop) frames, F mel bins, D embedding.
 Departures: none in value; the transform is in float64 as in LogMel.
 """
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+import torch.fx.experimental._config as symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leveret.content import weights_digest
 from leveret.contracts import Encoder
+from leveret.exporting.formats import Exported
 from leveret.frontend import LogMel
 from leveret.inference import for_inference
+from leveret.version import __version__
 
 EXAMPLE_SECONDS = 1.37
-"""Of the wave that a graph is recorded with: no number of frames on the way is one, and none is a multiple of another."""
+"""Of the wave that a graph is recorded with; nothing of the graph depends on it."""
 
 
 class MatrixLogMel(nn.Module):
-    """`LogMel` from operations that every graph format has: shift, cut and multiply."""
+    """`LogMel` from operations that every graph format has: cut, lay side by side, multiply."""
 
     basis: Tensor
     filters: Tensor
@@ -30,14 +40,13 @@ class MatrixLogMel(nn.Module):
         self.config = log_mel.config
         width = self.config.window_samples
         window = torch.hann_window(width, dtype=torch.float64)
-        samples = torch.arange(width, dtype=torch.float64)[:, None]
-        bins = torch.arange(self.config.fft_samples // 2 + 1, dtype=torch.float64)[log_mel.bins]
-        # the phase is reduced to one turn while it is a whole number, where that is exact
-        turns = (samples * bins) % self.config.fft_samples / self.config.fft_samples
-        waves = torch.cat([torch.cos(2 * torch.pi * turns), torch.sin(2 * torch.pi * turns)], 1)
-        # rows are outputs, as in a linear layer: a general product of three axes would treat a single wave on its own
-        self.register_buffer("basis", (window[:, None] * waves).T.contiguous())  # (2 bins, width)
-        self.register_buffer("filters", log_mel.filters.float().T.contiguous())  # (F, bins)
+        bins = torch.arange(self.config.fft_samples // 2 + 1, dtype=torch.float64)[log_mel.bins, None]
+        # the phase is brought below one turn while it is a whole number, where that is exact
+        steps = bins * torch.arange(width, dtype=torch.float64) % self.config.fft_samples
+        turns = 2 * torch.pi / self.config.fft_samples * steps
+        # as the weights of linear layers: a product of arrays would treat a single wave on its own
+        self.register_buffer("basis", torch.cat([turns.cos(), turns.sin()]) * window)  # (2 bins, width)
+        self.register_buffer("filters", log_mel.filters.T.contiguous())  # (F, bins)
 
     def forward(self, wave: Float[Tensor, "B N"]) -> Float[Tensor, "B 1 T F"]:
         """Raw log-mel of each wave, float32."""
@@ -70,8 +79,44 @@ class WaveToVector(nn.Module):
 
 
 def recorded(encoder: Encoder) -> torch.export.ExportedProgram:
-    """The encoder's default embedding as a graph, batch and length free."""
-    wave = 0.1 * torch.randn(3, round(EXAMPLE_SECONDS * encoder.sample_rate), generator=torch.Generator().manual_seed(0))
+    """The encoder's default embedding as a graph, batch and length free; without a word of where it was recorded."""
+    wave = 0.1 * torch.randn(
+        3, round(EXAMPLE_SECONDS * encoder.sample_rate), generator=torch.Generator().manual_seed(0)
+    )
     free = torch.export.Dim.DYNAMIC
-    with torch.no_grad():
-        return torch.export.export(WaveToVector(encoder), (wave,), dynamic_shapes=({0: free, 1: free},), strict=False)
+    # no size is taken to be above one only because the example's is: a single wave, or one frame, is as good as many
+    one_is_many = symbols.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # which torch makes at import
+    with torch.no_grad(), one_is_many, quiet():
+        program = torch.export.export(
+            WaveToVector(encoder), (wave,), dynamic_shapes=({0: free, 1: free},), strict=False
+        )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def about(exported: Exported) -> dict[str, str]:
+    """What a file says of itself."""
+    return {
+        "encoder": exported.name,
+        "sample_rate": str(exported.encoder.sample_rate),
+        "layer": list(exported.encoder.layers)[-1],
+        "embed_dim": str(exported.encoder.embed_dim),
+        "weights_sha256": weights_digest(exported.encoder),
+        "leveret_version": __version__,
+    }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's words on what its own exporters have to mend, and that torchvision is missing."""
+    logger: Any = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
