@@ -1,4 +1,4 @@
-"""ONNX graphs and torch.export programs give torch's vectors on real audio of any length, one wave at a time or many."""
+"""ONNX graphs and torch.export programs give torch's vectors on real audio of any length, one wave or many."""
 
 import itertools
 import json

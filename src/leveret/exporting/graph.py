@@ -8,7 +8,7 @@ Departures: none in value; the transform is in float64 as in LogMel.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,17 +79,24 @@ class WaveToVector(nn.Module):
 
 
 def recorded(encoder: Encoder) -> torch.export.ExportedProgram:
-    """The encoder's default embedding as a graph, batch and length free; without a word of where it was recorded."""
+    """The encoder's default embedding as a graph, batch and length free."""
     wave = 0.1 * torch.randn(
         3, round(EXAMPLE_SECONDS * encoder.sample_rate), generator=torch.Generator().manual_seed(0)
     )
-    free = torch.export.Dim.DYNAMIC
+    return record(WaveToVector(encoder), wave, free=(0, 1))
+
+
+def record(function: nn.Module, example: Tensor, free: Sequence[int]) -> torch.export.ExportedProgram:
+    """A function of one tensor as a graph, without a word of where it was recorded.
+
+    Args:
+        free: Axes whose size is any.
+    """
+    sizes = {axis: torch.export.Dim.DYNAMIC for axis in free}
     # no size is taken to be above one only because the example's is: a single wave, or one frame, is as good as many
     one_is_many = symbols.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # which torch makes at import
     with torch.no_grad(), one_is_many, quiet():
-        program = torch.export.export(
-            WaveToVector(encoder), (wave,), dynamic_shapes=({0: free, 1: free},), strict=False
-        )
+        program = torch.export.export(function, (example,), dynamic_shapes=(sizes,), strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program

@@ -28,25 +28,31 @@ def write_onnx(exported: Exported, path: Path) -> None:
     Raises:
         AdapterError: onnx or onnxscript cannot be imported.
     """
+    model = as_onnx(recorded(exported.encoder), "wave", "vector")
+    wave, vector = model.graph.input[0].type.tensor_type.shape.dim, model.graph.output[0].type.tensor_type.shape.dim
+    wave[0].dim_param, wave[1].dim_param, vector[0].dim_param = "B", "N", "B"
+    required("onnx.helper", "onnx", "--to onnx").set_model_props(model, about(exported))
+    with whole_file(path) as file:
+        file.write(model.SerializeToString())
+
+
+def as_onnx(program: torch.export.ExportedProgram, input_name: str, output_name: str) -> Any:
+    """A recorded function of one tensor as an onnx.ModelProto.
+
+    Raises:
+        AdapterError: onnx or onnxscript cannot be imported.
+    """
     required("onnxscript", "onnx", "--to onnx")
-    helper = required("onnx.helper", "onnx", "--to onnx")
-    program = recorded(exported.encoder)
     with quiet():
         converted = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, verbose=False, input_names=["wave"], output_names=["vector"]
-        )
+            program, dynamo=True, opset_version=OPSET, verbose=False, input_names=[input_name],
+            output_names=[output_name],
+        )  # fmt: skip
     assert converted is not None, "only a call with a file name gives none"
     model = converted.model_proto
     _forget(model)
     model.producer_name, model.producer_version = "leveret", __version__
-    wave, vector = model.graph.input[0].type.tensor_type, model.graph.output[0].type.tensor_type
-    for tensor, names in ((wave, ("B", "N")), (vector, ("B", None))):
-        for axis, name in zip(tensor.shape.dim, names, strict=True):
-            if name:
-                axis.dim_param = name
-    helper.set_model_props(model, about(exported))
-    with whole_file(path) as file:
-        file.write(model.SerializeToString())
+    return model
 
 
 def _forget(model: Any) -> None:
