@@ -4,7 +4,7 @@
 
 Neither leveret nor the source of the network is needed. `leveret.json` in the file says what it is.
 Source: torch.export.
-Departures: a wave2vec 2.0 program refuses waves that give it a single frame (below 35 ms).
+Departures: a wav2vec 2.0 program refuses waves that give it a single frame (below 35 ms).
 """
 
 import json
