@@ -188,7 +188,7 @@ def test_shared_recordings_are_found_without_their_audio(tmp_path, tone_manifest
     assert dict(report.pretrain_unchecked) == {"unreadable": 2}
 
 
-@pytest.mark.parametrize(("folder", "shared"), [("mine", 0), ("audioset", 1)])
+@pytest.mark.parametrize(("folder", "shared"), [("mine", 0), ("audioset-project", 0), ("audioset", 1)])
 def test_two_files_of_one_name_are_one_video_only_where_something_else_says_so(tmp_path, tone_manifest, folder, shared):
     manifest = tone_manifest(num_clips=12)
     (manifest.parent / "audio" / "004.wav").rename(manifest.parent / "audio" / "Recording01.wav")
