@@ -48,6 +48,7 @@ _MOST_FRAMES_PER_BYTE = 1 << 14  # flac, vorbis and opus write silence with up t
 # promise but what a program writes that streams and does not know the length yet
 _CUT_SHORT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _SIZE_UNKNOWN = (1 << 31) - (1 << 20)
+Source = Path | Member  # a file by its path, or in a tar archive where its place is known already
 
 
 class AudioError(ValueError):
@@ -69,7 +70,7 @@ class AudioInfo:
         return self.frames / self.sample_rate
 
 
-def read_info(path: Path) -> AudioInfo:
+def read_info(path: Source) -> AudioInfo:
     """The header of a file.
 
     Raises:
@@ -79,7 +80,7 @@ def read_info(path: Path) -> AudioInfo:
         return info
 
 
-def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
+def read_span(path: Source, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
     """Mono samples of a span at the file's own rate, and that rate.
 
     Args:
@@ -152,7 +153,7 @@ def resample(wave: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.
     return fit(np.concatenate(blocks), round(len(wave) * new_rate / rate))
 
 
-def load(path: Path, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
+def load(path: Source, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
     """A span of a file as a mono wave at `sample_rate`.
 
     Args:
@@ -169,7 +170,7 @@ def load(path: Path, sample_rate: int, start: float = 0.0, end: float | None = N
     return resample(*read_span(path, start, end), sample_rate)
 
 
-def span_frames(info: AudioInfo, start: float, end: float | None, path: Path) -> tuple[int, int]:
+def span_frames(info: AudioInfo, start: float, end: float | None, path: Source) -> tuple[int, int]:
     """First and past-the-last frame of a span, checked against the file.
 
     Raises:
@@ -273,17 +274,16 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, AudioInfo]]:
+def _open(path: Source) -> Iterator[tuple[Any, AudioInfo]]:
     """The open file with what its header says."""
-    member = _member(path)
-    if member is None:
+    member = path if isinstance(path, Member) else _member(path)
+    if isinstance(path, Path) and member is None:
         _require_file(path)
     with ExitStack() as held:
         try:
             str(path).encode()  # such a name can be opened in an archive, but stands in no result
-            source = str(path) if member is None else held.enter_context(member.open())
-            size = path.stat().st_size if member is None else member.size
-            file = held.enter_context(_SoundFile(source))
+            size = member.size if member else os.stat(str(path)).st_size
+            file = held.enter_context(_SoundFile(held.enter_context(member.open()) if member else str(path)))
         except UnicodeEncodeError as error:
             raise AudioError(f"{_shown(path)} has a name that is not UTF-8; rename it") from error
         except TarError as error:
@@ -321,7 +321,7 @@ def _require_file(path: Path) -> None:
         raise AudioError(f"{_shown(path)} is empty (0 bytes)")
 
 
-def _info(file: Any, path: Path, num_bytes: int) -> AudioInfo:
+def _info(file: Any, path: Source, num_bytes: int) -> AudioInfo:
     """What an open file's header says, where that can be true."""
     if file.frames <= 0:
         raise AudioError(f"{_shown(path)} is empty: its header says {file.frames} frames")
@@ -346,7 +346,7 @@ def _info(file: Any, path: Path, num_bytes: int) -> AudioInfo:
     return info
 
 
-def _require_memory(num_frames: int, rate: int, path: Path) -> None:
+def _require_memory(num_frames: int, rate: int, path: Source) -> None:
     """Refuse a wave that half the machine's memory does not hold: the system would kill the process without a word."""
     needed = 4 * num_frames
     if needed >= _ALWAYS_FITS and needed > (there := memory_bytes()) / 2:
@@ -356,5 +356,5 @@ def _require_memory(num_frames: int, rate: int, path: Path) -> None:
         )
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Source) -> str:
     return repr(str(path))  # terminal codes and newlines in a hostile name are printed escaped

@@ -112,6 +112,8 @@ class Corpus(Published):
 
     Attributes:
         clips: Its clips over a folder; labels only where there are any.
+        labels: The vocabulary, in the published order; None for audio without labels.
     """
 
     clips: Callable[[DataFolder], Sequence[Clip]]
+    labels: Callable[[DataFolder], tuple[str, ...]] | None = None
