@@ -55,7 +55,7 @@ def test_a_run_logs_every_step_and_leaves_a_checkpoint(toy, tmp_path):
     lines = read_log(tmp_path / "run")
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert [line["rate"] for line in lines] == [learning_rate(step, 8, 3e-3, 2) for step in range(8)]
-    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert lines[-1]["loss"] < 0.95 * lines[0]["loss"]
     assert {"gradient_norm", "alignment", "crops_per_second", "share_of_peak", "memory_bytes"} < set(lines[0])
     assert state_names(tmp_path / "run") == [f"step-{step:09d}.safetensors" for step in (3, 6, 8)]
     found = load_checkpoint(done.checkpoint)
@@ -152,7 +152,7 @@ def test_micro_batches_and_recomputation_give_the_same_losses(toy, tmp_path):
 
 def test_bfloat16_trains(toy, tmp_path):
     done = toy.toy_run(tmp_path, toy.toy_config(dtype="bfloat16"))
-    assert losses(tmp_path)[-1] < 0.9 * losses(tmp_path)[0]
+    assert losses(tmp_path)[-1] < 0.95 * losses(tmp_path)[0]
     assert {tensor.dtype for tensor in load_checkpoint(done.checkpoint).encoder.state_dict().values()} == {
         torch.float32
     }

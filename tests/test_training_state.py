@@ -107,7 +107,7 @@ def test_the_state_of_another_run_or_network_is_refused(learner, toy, tmp_path):
     path = save_state(tmp_path, 5, learner(), RUN, keep=3)
     with pytest.raises(TrainingStateError, match="state of another run: its config is a, not b; name another folder"):
         load_state(path, learner(), {"config": "b"})
-    other = learner(encoder="nfnet_tiny")
+    other = learner(encoder="resnet_tiny")
     with pytest.raises(TrainingStateError, match="does not fit this leveret's network"):
         load_state(path, other, RUN)
 

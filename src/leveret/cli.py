@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
     "list": ("listing", "List", "encoders, tasks, probes, objectives, recipes, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
+    "export": ("export", "Export", "an encoder as ONNX, torch.export, or a folder for HEAR, Hugging Face, MTEB"),
     "import": ("importing", "Import", "the authors' parameters to a checkpoint"),
     "shards": ("shards", "Shards", "pack a corpus to train on into tar archives; check them"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),

@@ -142,9 +142,18 @@ def test_pairs_that_overlap_are_counted_and_warned_of(recordings):
 def test_a_dead_worker_is_told(corpus):
     with crop_batches(corpus, **SETTINGS, workers=1) as stream:
         next(stream)
-        (worker,) = stream._workers._pool._processes
+        (worker,) = stream._workers.pids
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerError, match=r"one of 1 processes that read audio was ended"):
+            list(islice(stream, 50))
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_word_is_told_too(corpus):
+    # crops of 1 s fill the pipe many times over, so that a worker waits there with the rest of them
+    with crop_batches(corpus, **{**SETTINGS, "batch": 64}, workers=2, ahead=3) as stream:
+        next(stream)
+        os.kill(stream._workers.pids[0], signal.SIGKILL)
+        with pytest.raises(WorkerError):
             list(islice(stream, 50))
 
 
@@ -158,7 +167,7 @@ def test_workers_end_with_a_process_that_is_killed(corpus, tmp_path):
         "    corpus = open_corpus(sys.argv[1])\n"
         f"    stream = crop_batches(corpus, **{SETTINGS!r}, workers=1)\n"
         "    next(stream)\n"
-        "    print(*stream._workers._pool._processes, flush=True)\n"
+        "    print(*stream._workers.pids, flush=True)\n"
         "    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, str(script), corpus.spec], stdout=subprocess.PIPE, text=True)

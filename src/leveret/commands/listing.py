@@ -12,7 +12,7 @@ from leveret.commands.console import out, print_table
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Encoders, adapters, tasks, probes, objectives, recipes of pretraining and the paper's published rows, by name.
+    """Encoders, adapters, tasks, probes, objectives, recipes, export formats and the paper's published rows, by name.
 
     Examples:
       leveret list
@@ -21,7 +21,7 @@ class List:
     """
 
     what: tyro.conf.Positional[
-        Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "published"]
+        Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "formats", "published"]
     ] = "all"
     """Which room."""
     json: bool = False
@@ -32,7 +32,7 @@ class List:
         from leveret.registry import ROOMS
 
         others = {"recipes": _recipes, "published": _published}
-        rooms = [*ROOMS, *others] if self.what == "all" else [self.what]
+        rooms = [*ROOMS, "recipes", "formats", "published"] if self.what == "all" else [self.what]
         if self.what == "encoders":
             rooms.append("adapters")  # the other encoders that a spec can name
         found = {room: others[room]() if room in others else _entries(room) for room in rooms}
@@ -55,6 +55,11 @@ def _entries(room: str) -> list[dict[str, object]]:
 
     if room == "encoders":
         return [_encoder(name) for name in entries(room)]
+    if room == "formats":
+        return [
+            {"name": name, "writes": entry.suffix or "folder", "what": entry.what}
+            for name, entry in entries("exporting", "FORMATS").items()
+        ]
     colon = ":" if room == "adapters" else ""  # what follows it is the first word of what they are
     return [
         {"name": f"{name}{colon}", "what": getattr(entry, "title", None) or _first_line(entry)}

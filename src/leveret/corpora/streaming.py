@@ -137,7 +137,7 @@ class CropStream(Iterator[CropBatch]):
         used: list[int] = []
         for part in due.parts:
             first = len(used)
-            for k, cut in enumerate(self._workers.result(part.job)):
+            for k, cut in enumerate(part.job.result()):
                 used.append(self._taken(cut, part, k, due.draws[first + k : first + k + 1], waves[first + k]))
         names = [self.corpus.clips[index].id for index in used]
         return CropBatch(torch.from_numpy(waves), due.draws, self.corpus.targets(used), names)
@@ -174,9 +174,7 @@ class CropStream(Iterator[CropBatch]):
             again = draws.at("corpus").uniform(f"stand-in/{attempt}")
             clip = int(again[0] * self.corpus.num_clips)
             (mates,) = self._partners(np.array([clip]), draws)
-            (cut,) = self._workers.result(
-                self._workers.submit([self._example(clip, mates, part.places[k])], self.shape)
-            )
+            (cut,) = self._workers.submit([self._example(clip, mates, part.places[k])], self.shape).result()
             self._learn(cut, [clip, *mates])
             attempt += 1
         wave[:] = cut.waves

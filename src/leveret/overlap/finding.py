@@ -78,7 +78,7 @@ def pretraining(spec: str, data: DataRoots) -> Pretraining:
     if path.is_file() and path.suffix in (".csv", ".parquet"):
         return Pretraining(spec, [("", read_files(path))])
     tasks = [task for dataset in datasets().values() for task in dataset.tasks]
-    if not rest and name not in (known := dict.fromkeys([*corpora(), *entries("tasks"), *tasks])):
+    if name not in (known := dict.fromkeys([*corpora(), HARES, *entries("tasks"), *tasks])):
         raise unknown_name("corpus, task, folder or table", spec, known)
     parts: dict[Piece, tuple[str, Clip]] = {}
     for task in load_tasks([spec], data=data):
