@@ -4,8 +4,8 @@
     python experiments/learning.py table RUNS
 
 `run` trains the recipes at scale small, one after the other, on the clips that MANIFEST has in no validation or test
-split, then scores each encoder and its random start by `quick`. What is there is not done again, and a training that was
-stopped goes on. `table` prints means over all tasks and over the domains, and draws the curves of the losses.
+split, then scores each encoder and its random start by `quick`. What is there is not done again, and a training that
+was stopped goes on. `table` prints means over all tasks and over the domains, and draws the curves of the losses.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """The paper's pretrainings: each row that it trained itself, of tables 2, 3 and 6 to 9, as a config; 29 in all.
 
-Source: paper, section 3 (batches, steps, crops, data) and appendix C (rate, schedule, temperature; 10 s crops, batch 256
-and 80k steps on LibriSpeech for CPC and wav2vec 2.0); BYOL-A by the settings of nttcslab/byol-a: Adam at a rate of 3e-4
-throughout, batch 256, 100 epochs.
+Source: paper, section 3 (batches, steps, crops, data) and appendix C (rate, schedule, temperature; for CPC and wav2vec
+2.0 crops of 10 s, batch 256, and 80k steps on LibriSpeech); BYOL-A by the settings of nttcslab/byol-a: Adam, 3e-4 from
+beginning to end, batch 256, 100 epochs.
 Departures: BYOL-A's epochs are counted in the 1.9 million clips of AudioSet that table 1 prints; its encoder has the
-source's 64 mels and dataset norm, and the mean over time of all other rows. Scale `small` is ours: what two cores can do.
+source's 64 mels and dataset norm, and the mean over time of all other rows. Scale `small` is ours, for two cores.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from leveret.contracts import EncoderConfig
 from leveret.description import in_words, macs
 from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.paper import DOMAINS, PublishedRow, published_row
@@ -101,8 +100,8 @@ class Recipe:
         return self.objective == "simclr"
 
     def warmup(self, steps: int) -> int:
-        """Of a run of so many steps: the recipe's, or 5 % where that is less."""
-        return min(self.warmup_steps, steps // 20)
+        """Of a run of so many steps: the recipe's, but in a shorter run at most 5 %."""
+        return self.warmup_steps if steps >= self.steps else min(self.warmup_steps, steps // 20)
 
     def config(self, scale: Scale = "paper") -> PretrainConfig:
         """The training as it is in the paper, or as two cores can do it in about half an hour."""
@@ -134,8 +133,7 @@ class Recipe:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the encoder for one crop."""
-        config = self.config()
-        return _macs(config.encoder_config, config.objective_config.crop_seconds)
+        return _macs(self.encoder, self.config().objective_config.crop_seconds)
 
     @property
     def gpu_seconds(self) -> float:
@@ -192,7 +190,7 @@ def recipes() -> Mapping[str, Recipe]:
     byola = Recipe(
         name="byola_audioset", encoder="byola_cnn_64mels_dataset", objective="byola", batch=256,
         steps=steps_of_epochs(100, AUDIOSET_CLIPS, 256), rate=3e-4, warmup_steps=0, schedule="constant",
-        small_encoder="byola_cnn_dataset_small", small_steps=800,
+        small_encoder="byola_cnn_64mels_dataset_small", small_steps=800,
     )  # fmt: skip
     return {recipe.name: recipe for recipe in [*found, byola]}
 
@@ -246,10 +244,9 @@ def _told(config: PretrainConfig) -> dict[str, object]:
 
 
 @cache
-def _macs(config: EncoderConfig, crop_seconds: float) -> int:
+def _macs(encoder: str, crop_seconds: float) -> int:
     with torch.device("meta"):  # only shapes
-        encoder = config.build()
-    return macs(encoder, crop_seconds)
+        return macs(look_up("encoders", encoder).build(), crop_seconds)
 
 
 def _score(score: float | None) -> str:

@@ -212,8 +212,8 @@ class Pretrain:
         if self.encoder not in (None, base.encoder):
             changed |= {"encoder": self.encoder, "encoder_config": look_up("encoders", str(self.encoder))}
         if self.steps is not None:
-            most = WARMUP_STEPS if recipe is None else recipe.warmup_steps
-            changed["warmup_steps"] = min(most, self.steps // 20)
+            shorter = min(WARMUP_STEPS, self.steps // 20)
+            changed["warmup_steps"] = shorter if recipe is None else recipe.warmup(self.steps)
         for name in ("batch", "steps", "rate", "warmup_steps", "schedule"):
             if getattr(self, name) is not None:
                 changed[name] = getattr(self, name)

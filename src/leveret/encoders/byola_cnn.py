@@ -101,7 +101,9 @@ ENCODERS = {
     "byola_cnn_64mels": BYOLACNNConfig(num_mels=64),
     "byola_cnn_64mels_dataset": BYOLACNNConfig(num_mels=64, standardised="dataset"),
     "byola_cnn_max_mean": BYOLACNNConfig(pooling="max+mean"),
-    "byola_cnn_dataset_small": BYOLACNNConfig(channels=32, width=1024, standardised="dataset"),  # to train on a CPU
+    "byola_cnn_64mels_dataset_small": BYOLACNNConfig(  # to train on a CPU
+        num_mels=64, channels=32, width=1024, standardised="dataset"
+    ),
     "byola_cnn_tiny": BYOLACNNConfig(channels=8, width=32),
     "byola_cnn_dataset_tiny": BYOLACNNConfig(channels=8, width=32, standardised="dataset"),
     "byola_cnn_max_mean_tiny": BYOLACNNConfig(channels=8, width=32, pooling="max+mean"),
