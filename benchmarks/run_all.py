@@ -6,7 +6,14 @@ import sys
 from pathlib import Path
 
 # name, threads that the script is to be judged at
-SCRIPTS = {"decode.py": 1, "logmel.py": 1, "linear_probe.py": 1, "mlp_probe.py": 1, "embed_vs_jax.py": 2}
+SCRIPTS = {
+    "decode.py": 1,
+    "logmel.py": 1,
+    "linear_probe.py": 1,
+    "mlp_probe.py": 1,
+    "embed_vs_jax.py": 2,
+    "onnx_vs_jax.py": 2,
+}
 
 
 def main() -> None:

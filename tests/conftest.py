@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,3 +110,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped in continuous integration: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    """A small objective with made-up clips, for all that is said of pretraining as such."""
+    spec = spec_from_file_location("toy_pretraining", Path(__file__).with_name("toy_pretraining.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

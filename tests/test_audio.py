@@ -435,3 +435,50 @@ def test_a_span_of_a_compressed_file_is_that_span_of_the_whole(tmp_path, rate, s
     for start in (*generator.integers(1, 5 * rate, 20).tolist(), 1):
         span, _ = read_span(path, start / rate, (start + 3000) / rate)
         np.testing.assert_allclose(span, at_once[start : start + 3000], atol=1e-4)
+
+
+MP3 = [("CONSTANT", 0.99), ("CONSTANT", 0.6), ("VARIABLE", 0.2), ("VARIABLE", 0.9), ("AVERAGE", 0.9)]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+@pytest.mark.parametrize(("mode", "level"), MP3)
+def test_mp3_in_pieces_and_spans_is_what_one_go_decodes(tmp_path, monkeypatch, rate, channels, mode, level):
+    monkeypatch.setattr(audio, "_FRAMES_AT_ONCE", 5_000)
+    generator = np.random.default_rng(rate)
+    # frames of silence leave their bits to those after it, over up to two seconds
+    loud = np.repeat(np.tile([0.0, 1.0, 0.0], 4), rate // 2)[:, None]
+    path = tmp_path / "a.mp3"
+    wave = loud * generator.normal(0, 0.1, (len(loud), channels))
+    soundfile.write(path, wave, rate, bitrate_mode=mode, compression_level=level)
+    at_once = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
+    whole, _ = read_span(path, 0.0, len(at_once) / rate)
+    np.testing.assert_allclose(whole, at_once, rtol=0, atol=FLOAT32)
+    for start in (1, *generator.integers(1, 5 * rate, 12).tolist()):
+        span, _ = read_span(path, start / rate, start / rate + 0.5)
+        np.testing.assert_allclose(span, at_once[start : start + len(span)], rtol=0, atol=FLOAT32)
+        assert len(span) == rate // 2
+
+
+@pytest.mark.real
+def test_a_span_of_real_audio_as_mp3_is_that_span_of_the_whole(dev_audio, tmp_path):
+    wave = np.concatenate([load(path, 16_000) for path in dev_audio])[: 60 * 16_000]
+    soundfile.write(tmp_path / "a.mp3", wave, 16_000)
+    at_once, _ = soundfile.read(tmp_path / "a.mp3", dtype="float32")
+    for start in np.random.default_rng(0).integers(0, len(wave) - 16_000, 30).tolist():
+        span, _ = read_span(tmp_path / "a.mp3", start / 16_000, (start + 16_000) / 16_000)
+        np.testing.assert_allclose(span, at_once[start : start + 16_000], rtol=0, atol=FLOAT32)
+
+
+def test_an_mp3_without_a_tag_that_says_its_length_is_no_truncated_one(tmp_path):
+    wave = np.random.default_rng(0).normal(0, 0.1, 12 * 44_100)
+    soundfile.write(tmp_path / "a.mp3", wave, 44_100, bitrate_mode="CONSTANT", compression_level=0.99)
+    promised = read_info(tmp_path / "a.mp3").frames
+    found, _ = read_span(tmp_path / "a.mp3")
+    assert promised - len(found) > 0.05 * 44_100, "the header promises more than other files may"
+    assert len(found) >= len(wave)
+    soundfile.write(tmp_path / "b.mp3", wave, 44_100)  # with the tag
+    content = (tmp_path / "b.mp3").read_bytes()
+    (tmp_path / "b.mp3").write_bytes(content[: int(0.97 * len(content))])
+    with pytest.raises(AudioError, match="truncated"):
+        read_span(tmp_path / "b.mp3")

@@ -63,6 +63,16 @@ def test_an_encoder_comes_back_bit_for_bit(saved, encoder):
         assert torch.equal(found.encoder(wave), encoder(wave))
 
 
+def test_tensors_beside_the_encoder_come_back_apart_from_its_weights(tmp_path, encoder):
+    path = tmp_path / "tiny.safetensors"
+    beside = {"objective.head": torch.arange(6.0).view(2, 3).T, "training_files": torch.arange(64, dtype=torch.uint8)}
+    save_checkpoint(path, NAME, look_up("encoders", NAME), encoder, beside=beside)
+    found = load_checkpoint(path)
+    assert found.beside.keys() == beside.keys()
+    assert all(torch.equal(tensor, beside[name]) for name, tensor in found.beside.items())
+    assert found.encoder.state_dict().keys() == encoder.state_dict().keys()
+
+
 @pytest.mark.parametrize("name", list(entries("encoders")))
 def test_every_config_survives_json(name):
     config = look_up("encoders", name)

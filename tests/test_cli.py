@@ -42,20 +42,20 @@ def test_every_command_has_help_with_examples(capsys, name):
     assert f"leveret {name}" in out.split("Examples:")[1]
 
 
-ACTIONS = cli.action_classes(cli.command_class("data"))
+ACTIONS = [(name, action) for name in cli.COMMANDS for action in cli.action_classes(cli.command_class(name))]
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-def test_every_action_of_data_has_help_with_examples_and_stands_in_that_of_data(capsys, action):
-    status, out, _ = leveret(capsys, "data", action, "--help")
+@pytest.mark.parametrize(("name", "action"), ACTIONS)
+def test_every_action_has_help_with_examples_and_stands_in_that_of_its_command(capsys, name, action):
+    status, out, _ = leveret(capsys, name, action, "--help")
     assert status == 0
-    assert f"leveret data {action}" in out.split("Examples:")[1]
-    assert f"\n{action}: " in leveret(capsys, "data", "--help")[1]
+    assert f"leveret {name} {action}" in out.split("Examples:")[1]
+    assert f"\n{action}: " in leveret(capsys, name, "--help")[1]
 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--help"], ["evaluate", "--help"], ["embed", "--help"], ["data", "--help"], ["data", "get", "--help"]],
+    [[], *([*words, "--help"] for words in ([], ["evaluate"], ["embed"], ["pretrain"], ["data"], ["data", "get"]))],
 )
 def test_help_never_imports_torch(words):
     script = (

@@ -1,6 +1,7 @@
 """Random crops: the table of all of them equals redrawing, and redrawing is what anybody would write."""
 
 import csv
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from leveret import embedding, runner, workload
+from leveret import batches, embedding, runner, workload
 from leveret.audio import fit, load, read_info
 from leveret.augment import pairing
 from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule, TooManyBadFilesError
@@ -25,7 +26,7 @@ from leveret.probes.trainer import CHUNK_STEPS, Windows, draw, first_weights
 from leveret.protocols import Protocol
 from leveret.runner import Compute, runners_of
 from leveret.scoring import score_task
-from leveret.workload import Workload
+from leveret.workload import Known, Workload
 
 CPU = torch.device("cpu")
 SHORT = Protocol(name="paper", steps=300, check_rates=False)  # into a second chunk of draws
@@ -60,7 +61,7 @@ def manifest_task(manifest, crop: float | str | None = 0.25, **changes):
 def evaluated(task, protocol, one_runner, policy=BadFilePolicy()):
     """What an evaluation does with one task and encoder: the workload, its vectors, the outcome."""
     work = Workload.make(task, protocol)
-    work.plan(protocol, {}, 1, lambda number: None)
+    work.plan(protocol, Known(), 1, lambda number: None)
     parts = [embed_job(job, [one_runner], policy=policy)[0] for job in work.jobs]
     vectors = work.vectors(parts, one_runner, policy)
     return work, vectors, score_task(task, work.folds, vectors, protocol, CPU)
@@ -196,6 +197,69 @@ def test_machines_draw_nothing_so_paper_is_cached(tone_manifest, melstats):
 def test_no_validation_clip_is_read(tone_manifest):
     work = Workload.make(manifest_task(tone_manifest()), SHORT)
     assert all(not fold.valid for fold in work.folds)
+
+
+@pytest.fixture
+def headers(monkeypatch):
+    """How often the header of each file was read, but for decoding it."""
+    counts: Counter[str] = Counter()
+
+    def counting(path):
+        counts[path.name] += 1
+        return read_info(path)
+
+    monkeypatch.setattr(batches, "read_info", counting)
+    return counts
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("crop", [0.25, 0.4])
+def test_a_header_is_read_once(tone_manifest, headers, monkeypatch, streamed, crop):
+    if streamed:
+        monkeypatch.setattr(workload, "CROPS_EMBEDDED_ONCE", 0)
+        monkeypatch.setattr(workload, "TRAIN_CLIPS_SCORED", 10)
+    task = manifest_task(tone_manifest(), crop)
+    known = Known()
+    for one in (task, replace(task, name="the same clips", batch=8), replace(task, name="mixed", mixed_passes=10)):
+        work = Workload.make(one, SHORT)
+        work.plan(SHORT, known, 1, lambda number: None)
+        assert bool(work.streamed) == (streamed or one.mixed_passes > 0)
+    assert set(headers.values()) == {1}
+    assert len(headers) == 40
+
+
+def test_folds_and_mixtures_read_a_header_once_too(tone_manifest, headers):
+    manifest = tone_manifest(splits="a b c")
+    manifest.write_text(manifest.read_text().replace("task,split,", "task,fold,", 1))
+    machine = manifest_task(manifest, head="svm", mixed_passes=3)
+    for task, protocol in ((machine, Protocol(name="paper")), (replace(machine, head="linear"), SHORT)):
+        headers.clear()
+        Workload.make(task, protocol).plan(protocol, Known(), 1, lambda number: None)
+        assert set(headers.values()) == {1}
+        assert len(headers) == 60
+
+
+def test_a_bad_header_is_read_once_and_told(tone_manifest, headers):
+    manifest = tone_manifest()
+    (manifest.parent / "audio" / "000.wav").write_text("not audio")
+    work = Workload.make(manifest_task(manifest), SHORT)
+    work.plan(SHORT, Known(), 1, lambda number: None)
+    assert headers["000.wav"] == 1
+    assert list(work.bad()) == ["audio/000.wav"]
+    assert work.jobs[1].plan.num_rows == 19 * 16
+
+
+def test_one_file_that_two_tasks_call_by_other_names_has_rows_for_both(tone_manifest, tmp_path):
+    manifest = tone_manifest()
+    above = tmp_path / "above.csv"
+    above.write_text(manifest.read_text().replace("audio/", "tones/audio/"))
+    config = EvaluateConfig(
+        encoders=("melstats",), tasks=(f"manifest:{manifest}", f"manifest:{above}"), crop=0.25, floor=False,
+        protocol=SHORT, compute=Compute(device="cpu", threads=1), output=tmp_path / "runs",
+    )  # fmt: skip
+    (run,) = Evaluation(config).run()
+    one, other = run.scorecard.tasks
+    assert one.score == other.score
 
 
 def test_an_interrupted_table_goes_on_where_it_was(tone_manifest, melstats, embedded, monkeypatch):

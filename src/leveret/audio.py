@@ -8,7 +8,7 @@ Shapes: N samples.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from leveret.machine import memory_bytes
 from leveret.tars import Member, TarError, files_in, is_tar, member_of
 
-AUDIO_VERSION = 2
+AUDIO_VERSION = 3
 """Bumped by hand whenever the same file gives other samples; part of every cache key."""
 
 MIN_SECONDS = 0.025
@@ -37,16 +37,18 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 """What a folder is searched for; a file named outright is tried whatever its ending."""
 
 _BLOCK_FRAMES = 1 << 22  # longer waves are resampled block by block
-_MP3_FRAME = 1152  # soundfile seeks after each read, and libmpg123 lands right at the borders of frames only
-_FRAMES_AT_ONCE = 57 * _MP3_FRAME  # what is decoded stays in the cache until it is mixed down
+_FRAMES_AT_ONCE = 1 << 16  # what is decoded stays in the cache until it is mixed down
+_PRE_ROLL_SECONDS = 2  # an mp3 frame may take 511 bytes out of those before it: 85 frames at 8 kbit/s, stereo, 24 kHz
 _REMAINDER_SECONDS = 0.01
 _ALWAYS_FITS = 1 << 28  # bytes; of longer waves it is looked up how much memory there is
 _LENGTH_TOLERANCE_SECONDS = 0.05  # a lossy file's header may round its length; more than this is a truncated file
+_MP3_TOLERANCE = 0.01  # of the length: without a tag that says it, it is told from the bytes, each frame's padding too
 _MOST_FRAMES_PER_BYTE = 1 << 14  # flac, vorbis and opus write silence with up to some 6,000 frames a byte
 # libsndfile shortens uncompressed audio to what is there and says so in its log only; a size near 2 or 4 GiB is no
 # promise but what a program writes that streams and does not know the length yet
 _CUT_SHORT = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _SIZE_UNKNOWN = (1 << 31) - (1 << 20)
+Source = Path | Member  # a file by its path, or in a tar archive where its place is known already
 
 
 class AudioError(ValueError):
@@ -68,7 +70,7 @@ class AudioInfo:
         return self.frames / self.sample_rate
 
 
-def read_info(path: Path) -> AudioInfo:
+def read_info(path: Source) -> AudioInfo:
     """The header of a file.
 
     Raises:
@@ -78,7 +80,7 @@ def read_info(path: Path) -> AudioInfo:
         return info
 
 
-def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
+def read_span(path: Source, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
     """Mono samples of a span at the file's own rate, and that rate.
 
     Args:
@@ -94,34 +96,34 @@ def read_span(path: Path, start: float = 0.0, end: float | None = None) -> tuple
         _require_memory(stop - begin, rate, path)
         # PCM_16 is read as it lies and scaled with the down-mix: five times faster than libsndfile's own conversion
         dtype = "int16" if file.subtype == "PCM_16" and file.format in ("WAV", "WAVEX") else "float32"
-        gain = 1 / 32768 if dtype == "int16" else 1.0
-        weights = np.full(file.channels, gain / file.channels, dtype=np.float32)
+        weights = np.full(file.channels, (1 / 32768 if dtype == "int16" else 1.0) / file.channels, dtype=np.float32)
         wave = np.empty(stop - begin, dtype=np.float32)
         filled = 0
-        early = begin % _MP3_FRAME if file.format == "MP3" else 0
+        is_mp3 = file.subtype.startswith("MPEG")
+        early = min(begin, _PRE_ROLL_SECONDS * rate) if is_mp3 else 0
         # small pieces in the same place: memory fresh from the system costs more than reading into it
-        piece = np.empty((min(_FRAMES_AT_ONCE, early + len(wave)), file.channels), dtype=dtype)
+        piece = np.empty((min(_FRAMES_AT_ONCE, len(wave)), file.channels), dtype=dtype)
         floats = piece if dtype == "float32" else np.empty(piece.shape, np.float32)
         try:
-            file.seek(begin - early)
+            if begin > early:
+                file.seek(begin - early)
+            while early and len(block := file.read(min(len(piece), early), dtype, always_2d=True, out=piece)):
+                early -= len(block)
             while filled < len(wave):
-                frames = min(len(piece), early + len(wave) - filled)
-                block = file.read(frames, dtype=dtype, always_2d=True, out=piece)[early:]
-                early = 0
+                block = file.read(min(len(piece), len(wave) - filled), dtype, always_2d=True, out=piece)
                 if not len(block):
                     break
                 if floats is not piece:
                     floats[: len(block)] = block
-                    block = floats[: len(block)]
                 with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
                     # a matrix product: numpy's mean over the short axis takes eighty times as long
-                    np.matmul(block, weights, out=wave[filled : filled + len(block)])
+                    np.matmul(floats[: len(block)], weights, out=wave[filled : filled + len(block)])
                 filled += len(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise AudioError(
-                f"{_shown(path)} breaks off while it is decoded ({error}); copy or convert it again"
-            ) from error
-    if len(wave) - filled > _LENGTH_TOLERANCE_SECONDS * rate or not filled:
+            why = f"breaks off while it is decoded ({error}); copy or convert it again"
+            raise AudioError(f"{_shown(path)} {why}") from error
+    tolerance = max(_LENGTH_TOLERANCE_SECONDS * rate, _MP3_TOLERANCE * info.frames if is_mp3 else 0)
+    if len(wave) - filled > tolerance or not filled:
         raise AudioError(
             f"{_shown(path)} is truncated: its header promises {len(wave) / rate:.3f} s, {filled / rate:.3f} s decode; "
             "copy or convert it again"
@@ -151,7 +153,7 @@ def resample(wave: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.
     return fit(np.concatenate(blocks), round(len(wave) * new_rate / rate))
 
 
-def load(path: Path, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
+def load(path: Source, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
     """A span of a file as a mono wave at `sample_rate`.
 
     Args:
@@ -168,7 +170,7 @@ def load(path: Path, sample_rate: int, start: float = 0.0, end: float | None = N
     return resample(*read_span(path, start, end), sample_rate)
 
 
-def span_frames(info: AudioInfo, start: float, end: float | None, path: Path) -> tuple[int, int]:
+def span_frames(info: AudioInfo, start: float, end: float | None, path: Source) -> tuple[int, int]:
     """First and past-the-last frame of a span, checked against the file.
 
     Raises:
@@ -217,17 +219,13 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
 
 def _audio_at(path: Path) -> list[Path]:
     if path.is_dir():
-        return _audio_below(path)
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not is_tar(path):
         return [path]
     try:
         return files_in(path, SUFFIXES)
     except OSError as error:
         raise AudioError(f"{_shown(path)} cannot be read: {error}") from error
-
-
-def _audio_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def fit(wave: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
@@ -268,19 +266,24 @@ def window_starts(seconds: float, window: float, hop: float | None = None, num_w
     return starts
 
 
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on: soundfile itself seeks after each read, and libmpg123 then lacks what came before."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, AudioInfo]]:
+def _open(path: Source) -> Iterator[tuple[Any, AudioInfo]]:
     """The open file with what its header says."""
-    opener: Callable[..., Any] = soundfile.SoundFile
-    member = _member(path)
-    if member is None:
+    member = path if isinstance(path, Member) else _member(path)
+    if isinstance(path, Path) and member is None:
         _require_file(path)
     with ExitStack() as held:
         try:
             str(path).encode()  # such a name can be opened in an archive, but stands in no result
-            source = str(path) if member is None else held.enter_context(member.open())
-            size = path.stat().st_size if member is None else member.size
-            file = held.enter_context(opener(source))
+            size = member.size if member else os.stat(str(path)).st_size
+            file = held.enter_context(_SoundFile(held.enter_context(member.open()) if member else str(path)))
         except UnicodeEncodeError as error:
             raise AudioError(f"{_shown(path)} has a name that is not UTF-8; rename it") from error
         except TarError as error:
@@ -318,7 +321,7 @@ def _require_file(path: Path) -> None:
         raise AudioError(f"{_shown(path)} is empty (0 bytes)")
 
 
-def _info(file: Any, path: Path, num_bytes: int) -> AudioInfo:
+def _info(file: Any, path: Source, num_bytes: int) -> AudioInfo:
     """What an open file's header says, where that can be true."""
     if file.frames <= 0:
         raise AudioError(f"{_shown(path)} is empty: its header says {file.frames} frames")
@@ -343,18 +346,15 @@ def _info(file: Any, path: Path, num_bytes: int) -> AudioInfo:
     return info
 
 
-def _require_memory(num_frames: int, rate: int, path: Path) -> None:
+def _require_memory(num_frames: int, rate: int, path: Source) -> None:
     """Refuse a wave that half the machine's memory does not hold: the system would kill the process without a word."""
     needed = 4 * num_frames
-    if needed < _ALWAYS_FITS:
-        return
-    there = memory_bytes()
-    if needed > there / 2:
+    if needed >= _ALWAYS_FITS and needed > (there := memory_bytes()) / 2:
         raise AudioError(
             f"{_shown(path)} is {num_frames / rate / 3600:.1f} h long by its header and would take "
             f"{needed / 1e9:.1f} GB of the {there / 1e9:.1f} GB of memory; cut it, or name spans of it in a manifest"
         )
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Source) -> str:
     return repr(str(path))  # terminal codes and newlines in a hostile name are printed escaped

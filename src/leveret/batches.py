@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from leveret.audio import AudioError, fit, read_info, read_span, resample, span_
 from leveret.augment import pairing
 from leveret.clips import Clip
 from leveret.contracts import Progress
+from leveret.tars import reading_order
 
 MIXING_SEED = 0
 """Of the mixed crops that are embedded once; part of no cache key, since it never changes."""
@@ -108,10 +110,28 @@ class RowPlan:
         ]
 
 
-def plan_rows(clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None) -> RowPlan:
-    """Read the headers and lay out the windows; a clip whose header is no good goes to `bad`."""
+def in_reading_order(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips, those in tar archives in the order in which they lie."""
+    with distributed.in_turn():  # the first to pass over an archive keeps its index for the others
+        return [clips[k] for k in reading_order([clip.path for clip in clips])]
+
+
+def plan_rows(
+    clips: Sequence[Clip],
+    crop: CropRule,
+    threads: int,
+    progress: Progress | None = None,
+    known: Mapping[str, float | str] = MappingProxyType({}),
+) -> RowPlan:
+    """Read the headers and lay out the windows; a clip whose header is no good goes to `bad`.
+
+    Args:
+        known: What was read already: id -> seconds, or why the header is no good.
+    """
     good, lengths, bad = [], [], {}
-    for clip, length in zip(clips, _all_seconds(clips, threads, progress), strict=True):
+    unread = iter(_all_seconds([clip for clip in clips if clip.id not in known], threads, progress))
+    for clip in clips:
+        length = known[clip.id] if clip.id in known else next(unread)
         if isinstance(length, str):
             bad[clip.id] = length
         else:

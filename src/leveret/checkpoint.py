@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from leveret.contracts import Encoder, EncoderConfig
 from leveret.registry import look_up
@@ -19,6 +20,9 @@ from leveret.tensor_files import read_tensors, write_tensors
 CHECKPOINT_SUFFIX = ".safetensors"
 CHECKPOINT_VERSION = 1
 HEADER = "leveret"
+BESIDE = "beside:"
+"""Before the names of tensors that are no weights of the encoder; no module's name has a colon."""
+
 LARGEST_SIZE = 65_536
 """Of any width, depth or rate in a config; what a stranger's file asks for is built before it is compared."""
 
@@ -36,22 +40,30 @@ class Checkpoint:
         config: The sizes it was built with.
         encoder: Built and filled, in eval mode.
         extra: What the writer added.
+        beside: Tensors that the writer added: a supervised head, digests of training files.
     """
 
     name: str
     config: EncoderConfig
     encoder: Encoder
     extra: Mapping[str, Any]
+    beside: Mapping[str, Tensor]
 
 
 def save_checkpoint(
-    path: Path, name: str, config: EncoderConfig, encoder: Encoder, extra: Mapping[str, Any] | None = None
+    path: Path,
+    name: str,
+    config: EncoderConfig,
+    encoder: Encoder,
+    extra: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint atomically: a killed writer leaves the old file, or none.
 
     Args:
         name: Key of the encoders room that `config` is a variant of.
         extra: Anything JSON can hold.
+        beside: Tensors that are no weights of the encoder.
     """
     described = {
         "version": CHECKPOINT_VERSION,
@@ -59,8 +71,8 @@ def save_checkpoint(
         "config": config_as_json(config),
         "extra": dict(extra or {}),
     }
-    weights = {key: tensor.detach().contiguous() for key, tensor in encoder.state_dict().items()}
-    write_tensors(path, weights, HEADER, described)
+    tensors = encoder.state_dict() | {f"{BESIDE}{key}": tensor for key, tensor in (beside or {}).items()}
+    write_tensors(path, {key: tensor.detach().contiguous() for key, tensor in tensors.items()}, HEADER, described)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -69,14 +81,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: The file is missing, torn, foreign, or its weights do not fit its config.
     """
-    weights, described = read_tensors(path, HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
+    tensors, described = read_tensors(path, HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
+    weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(BESIDE)}
+    beside = {key.removeprefix(BESIDE): tensor for key, tensor in tensors.items() if key not in weights}
     try:
         name, values, extra = (described[key] for key in ("encoder", "config", "extra"))
         if not (isinstance(name, str) and isinstance(values, dict) and isinstance(extra, dict)):
             raise TypeError("expected text and two objects as encoder, config and extra")
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the header of {path} is damaged ({type(error).__name__}: {error})") from error
-    config = config_from_json(name, values)
+    config: EncoderConfig = config_from_json(name, values)
     try:
         with torch.device("meta"):  # a config that asks for more memory than there is must not get it
             config.build().load_state_dict(weights, assign=True)
@@ -85,25 +99,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
         encoder.load_state_dict(weights)
     except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise CheckpointError(f"the weights in {path} do not fit {name}: {error}") from error
-    return Checkpoint(name, config, encoder.eval(), extra)
+    return Checkpoint(name, config, encoder.eval(), extra, beside)
 
 
-def config_as_json(config: EncoderConfig) -> dict[str, Any]:
-    """A config as plain values."""
+def config_as_json(config: Any) -> dict[str, Any]:
+    """A config, which is a dataclass, as plain values."""
     assert is_dataclass(config), config
+    assert not isinstance(config, type), config
     return dict(json.loads(json.dumps(asdict(config))))
 
 
-def config_from_json(name: str, values: Mapping[str, Any]) -> EncoderConfig:
+def config_from_json(name: str, values: Mapping[str, Any], room: str = "encoders") -> Any:
     """The config of an encoder with these values; JSON's lists become the tuples that configs hold.
+
+    Args:
+        room: Of the entry: "encoders", or another whose entries are such configs.
 
     Raises:
         UnknownNameError: No such encoder.
         CheckpointError: A value that this encoder's config does not have.
     """
-    base: Any = look_up("encoders", name)
+    base: Any = look_up(room, name)
     try:
-        return _like(base, values)  # type: ignore[no-any-return]
+        return _like(base, values)
     except TypeError as error:
         raise CheckpointError(f"the config of {name} does not fit this leveret: {error}") from error
 

@@ -15,6 +15,7 @@ from leveret.text import printable
 
 COMMANDS = {
     "evaluate": ("evaluate", "Evaluate", "score encoders on tasks"),
+    "pretrain": ("pretrain", "Pretrain", "audio to a trained encoder"),
     "embed": ("embed", "Embed", "audio files to vectors"),
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
@@ -22,14 +23,16 @@ COMMANDS = {
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
-    "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "list": ("listing", "List", "encoders, tasks, probes, objectives, recipes, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
+    "export": ("export", "Export", "an encoder as ONNX, torch.export, or a folder for HEAR, Hugging Face, MTEB"),
     "import": ("importing", "Import", "the authors' parameters to a checkpoint"),
+    "shards": ("shards", "Shards", "pack a corpus to train on into tar archives; check them"),
     "cache": ("cache", "Cache", "look at, verify and clear the embedding cache"),
     "completion": ("completion", "Completion", "print a completion script for your shell"),
 }
 
-TOGETHER = ("evaluate", "embed")
+TOGETHER = ("evaluate", "embed", "pretrain")
 """Commands that several processes started by torchrun share out."""
 
 USAGE = """\
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write("leveret: error: " + printable(error) + "\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nleveret: stopped; what was embedded is kept, and the same command goes on from there\n")
+        sys.stderr.write("\nleveret: stopped; what was finished is kept, and the same command goes on from there\n")
         return 130
     except BrokenPipeError:
         # the reader of a pipe went away: nothing to say, and nobody to say it to

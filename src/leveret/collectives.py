@@ -4,12 +4,16 @@ A gradient that comes back is the sum over the ranks of their losses' gradients.
 examples and data-parallel training averages the ranks' gradients, so together they are the global batch's.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import leveret.distributed as distributed
+
+_BUCKET_NUMBERS = 1 << 24
+"""Numbers of one exchange of gradients: large enough that its start costs nothing, and few copies of them."""
 
 
 def gathered(tensor: Tensor) -> Tensor:
@@ -28,29 +32,70 @@ def summed(tensor: Tensor) -> Tensor:
     return found
 
 
+def averaged(tensor: Tensor) -> Tensor:
+    """The mean of the ranks' tensors, all of one shape; without gradients."""
+    if distributed.world().size == 1:
+        return tensor.detach()
+    return _reduced(tensor.detach().clone()) / distributed.world().size
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every parameter the mean of the ranks' gradients; a missing one counts as zero.
+
+    One exchange after the whole backward pass, not while it goes on: a gradient cache has many backward passes a step,
+    of which the last alone completes a gradient, and an exchange takes a few thousandths of the steps it is made for.
+
+    Args:
+        parameters: In the same order at every rank.
+    """
+    if distributed.world().size == 1:
+        return
+    for bucket in _buckets(parameters):
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
+        mean = averaged(torch.cat([gradient.flatten() for gradient in gradients]))
+        for one, part in zip(bucket, mean.split([one.numel() for one in bucket]), strict=True):
+            one.grad = part.view(one.shape)
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Parameters of one sort, in order, some at a time."""
+    bucket: list[nn.Parameter] = []
+    for one in parameters:
+        full = sum(other.numel() for other in bucket) + one.numel() > _BUCKET_NUMBERS
+        if bucket and (full or (one.dtype, one.device) != (bucket[0].dtype, bucket[0].device)):
+            yield bucket
+            bucket = []
+        bucket.append(one)
+    if bucket:
+        yield bucket
+
+
+def _reduced(tensor: Tensor) -> Tensor:
+    """The tensor itself, now the sum over the ranks."""
+    with distributed.exchanging():
+        torch.distributed.all_reduce(tensor)
+    return tensor
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         parts = [torch.empty_like(tensor) for _ in range(distributed.world().size)]
-        torch.distributed.all_gather(parts, tensor.contiguous())
+        with distributed.exchanging():
+            torch.distributed.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
-        torch.distributed.all_reduce(gradient)
-        return gradient.chunk(distributed.world().size)[distributed.world().rank]
+        total = _reduced(gradient.clone(memory_format=torch.contiguous_format))
+        return total.chunk(distributed.world().size)[distributed.world().rank]
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return _reduced(tensor.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        torch.distributed.all_reduce(gradient)
-        return gradient
+        return _reduced(gradient.clone())

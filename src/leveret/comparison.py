@@ -142,7 +142,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
             low, high = pair.interval.low, pair.interval.high
             cells.append(Cell(_score(results[0], other), pair.difference, low, high, pair.p))
             p_values.append((len(lines), number, pair.p))
-        cells += [Cell(published_score(row, results[0]), other_clips=results[0].substitute) for row in rows]
+        cells += [published_cell(row, results[:1]) for row in rows]
         if name[0] == HARES:
             hares.append((results[0], len(lines)))
         lines.append(ComparedTask(key, results[0].metric, len(predictions[0].clip), left_out, cells))
@@ -157,22 +157,21 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
     if rows and all(cell.score is None for line in lines for cell in line.cells[len(runs) :]):
         notes.append("none of these tasks is one of HARES's own, so the published rows have no score for them")
     columns = [*run_names(runs), *(row.name for row in rows)]
-    return Compared(protocols[0], columns, lines, _means([(one, lines[number]) for one, number in hares]), notes)
+    return Compared(protocols[0], columns, lines, _means([(one, lines[number]) for one, number in hares], rows), notes)
 
 
-def _means(hares: Sequence[tuple[TaskResult, ComparedTask]]) -> list[ComparedTask]:
+def _means(hares: Sequence[tuple[TaskResult, ComparedTask]], rows: Sequence[PublishedRow]) -> list[ComparedTask]:
     if not hares:
         return []
     summary = summarise(HARES, [result for result, _ in hares])
     groups = {f"mean {domain}": domain for domain in summary.domains} if len(summary.domains) > 1 else {}
     means = []
     for title, domain in {**groups, summary.title: None}.items():
-        lines = [line for result, line in hares if domain in (None, result.domain)]
-        cells = []
-        for column in zip(*(line.cells for line in lines), strict=True):
-            scores = [cell.score for cell in column if cell.score is not None]
-            other_clips = any(cell.other_clips for cell in column)
-            cells.append(Cell(fmean(scores) if len(scores) == len(column) else None, other_clips=other_clips))
+        among = [(result, line) for result, line in hares if domain in (None, result.domain)]
+        results, lines = [result for result, _ in among], [line for _, line in among]
+        of_runs = list(zip(*(line.cells for line in lines), strict=True))[: len(lines[0].cells) - len(rows)]
+        cells = [Cell(fmean(cell.score for cell in column if cell.score is not None)) for column in of_runs]
+        cells += [published_cell(row, results) for row in rows]
         means.append(ComparedTask(title, "", sum(line.num_clips for line in lines), 0, cells))
     return means
 
@@ -194,6 +193,14 @@ def published_row(name: str) -> PublishedRow:
     if bare not in known:
         raise unknown_name("published row", name, [f"{PREFIX}{row}" for row in known])
     return known[bare]
+
+
+def published_cell(row: PublishedRow, results: Sequence[TaskResult]) -> Cell:
+    """The mean of a published row over the tasks of these results; no score where it lacks one of them."""
+    scores = [published_score(row, result) for result in results]
+    printed = [score for score in scores if score is not None]
+    mean = fmean(printed) if printed and len(printed) == len(results) else None
+    return Cell(mean, other_clips=any(result.substitute for result in results))
 
 
 def by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]:

@@ -13,7 +13,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import leveret.distributed as distributed
 from leveret.home import home
@@ -88,9 +88,14 @@ def file_sha256(path: Path) -> str:
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Sha256 of every parameter and persistent buffer: names, shapes, dtypes, bytes."""
+    """Sha256 of every parameter and persistent buffer."""
+    return tensors_digest(module.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Sha256 of tensors, whatever their order: names, shapes, dtypes, bytes."""
     digest = sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(dtype=_BYTES).numpy().tobytes())
     return digest.hexdigest()

@@ -80,11 +80,19 @@ class DataRoots:
             raise MissingDatasetError(
                 f"no {dataset.title} at {place}: no such folder; it is to be had from {dataset.source}"
             )
+        return DataFolder(place, self.labels.get(dataset.name), self.variant(dataset))
+
+    def variant(self, dataset: Published) -> str:
+        """Which of its variants is meant; empty where it has one only.
+
+        Raises:
+            UnknownNameError: It has no such variant.
+        """
         known = dataset.variants if isinstance(dataset, Dataset) else ()
         variant = self.variants.get(dataset.name, known[0] if known else "")
         if variant and variant not in known:
             raise unknown_name(f"variant of {dataset.name}", variant, known)
-        return DataFolder(place, self.labels.get(dataset.name), variant)
+        return variant
 
     def place(self, name: str) -> Path | None:
         """The folder of that name, which need not exist yet; None where nobody says."""

@@ -124,10 +124,8 @@ def gather(value: T) -> list[T]:
     from torch import distributed
 
     found: list[Any] = [None] * _world.size
-    try:
+    with exchanging():
         distributed.all_gather_object(found, value)
-    except RuntimeError as error:  # gloo names no class of its own for a connection that is gone
-        raise RankLostError(_lost(error)) from error
     return found
 
 
@@ -142,11 +140,22 @@ def from_first(value: T) -> T:
     from torch import distributed
 
     found: list[Any] = [value]
-    try:
+    with exchanging():
         distributed.broadcast_object_list(found, src=0)
-    except RuntimeError as error:
-        raise RankLostError(_lost(error)) from error
     return found[0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """An exchange of torch.distributed, in which a rank that is gone is told as one.
+
+    Raises:
+        RankLostError: A rank ended before.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # gloo names no class of its own for a connection that is gone
+        raise RankLostError(_lost(error)) from error
 
 
 def barrier() -> None:
@@ -201,11 +210,14 @@ def require_same(what: str, value: str) -> None:
             )
 
 
-def require_shared(folder: Path) -> None:
+def require_shared(
+    folder: Path, what: str = "cache folder: set LEVERET_HOME to a folder that all of them share"
+) -> None:
     """Refuse to go on where a folder is another one on another machine.
 
     Args:
         folder: Made if it is not there.
+        what: What the folder is, and how a user names another, for the message.
 
     Raises:
         DifferingRanksError: At every rank.
@@ -233,7 +245,7 @@ def require_shared(folder: Path) -> None:
         if not there:
             raise DifferingRanksError(
                 f"{name} on {host} (rank {rank}) is not the folder {found[0][1]} of rank 0 on {found[0][0]}; processes "
-                "on several machines need one cache folder: set LEVERET_HOME to a folder that all of them share"
+                f"on several machines need one {what}"
             )
 
 
@@ -241,5 +253,5 @@ def _lost(error: Exception) -> str:
     reason = str(error).strip().splitlines()
     return (
         f"another process of this run ended or cannot be reached ({reason[0][:200] if reason else type(error).__name__}"
-        "); its own message says why. What was embedded is kept, and the same command goes on from there"
+        "); its own message says why. What was finished is kept, and the same command goes on from there"
     )

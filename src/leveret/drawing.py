@@ -26,6 +26,7 @@ from leveret.batches import (
     BadFilePolicy,
     CropRule,
     RowPlan,
+    in_reading_order,
     num_crop_starts,
     plan_rows,
     read_batches,
@@ -97,7 +98,7 @@ class CropSource:
     @classmethod
     def make(cls, clips: Sequence[Clip], crop: CropRule, mixed: bool, threads: int) -> Self:
         """Read the headers."""
-        plan = plan_rows(clips, CropRule(seconds=np.inf, whole_clip=True), threads)
+        plan = plan_rows(in_reading_order(clips), CropRule(seconds=np.inf, whole_clip=True), threads)
         return cls(plan.clips, plan.lengths, plan.bad, crop, mixed)
 
     @property

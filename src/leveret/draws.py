@@ -73,9 +73,14 @@ class Draws:
 
     def key(self, network: nn.Module) -> None:
         """Have every `Keyed` layer of a network draw these numbers in its next passes over these examples."""
-        for name, module in network.named_modules():
-            if isinstance(module, Keyed):
-                module.keys = torch.from_numpy((self.keys(name) >> np.uint64(32)).astype(np.int64))
+        layers = {name: module for name, module in network.named_modules() if isinstance(module, Keyed)}
+        if not layers:
+            return
+        keys = np.stack([self.keys(name) >> np.uint64(32) for name in layers]).astype(np.int64)
+        # one copy for all layers: each would have a GPU wait
+        device = next((parameter.device for parameter in network.parameters()), None)
+        for layer, of_layer in zip(layers.values(), torch.from_numpy(keys).to(device), strict=True):
+            layer.keys = of_layer
 
 
 class Keyed(nn.Module):

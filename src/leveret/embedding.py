@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS, find_audio
-from leveret.batches import BadFilePolicy, Batch, CropRule, RowPlan, plan_rows, read_batches
+from leveret.batches import BadFilePolicy, Batch, CropRule, RowPlan, in_reading_order, plan_rows, read_batches
 from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
-from leveret.contracts import Encoder, Progress
+from leveret.contracts import Encoder
 from leveret.gathering import gather_rows, opened
 from leveret.home import cache_root
 from leveret.loading import load_encoder
@@ -29,7 +30,7 @@ from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
 from leveret.runner import Compute, Runner, runners_of, vectors_of_batch
-from leveret.tars import left_out, reading_order
+from leveret.tars import left_out
 from leveret.vectors import VectorFile
 
 HALF_PRECISION_ABOVE = 10e9  # bytes of float32 rows; above it rows are stored as float16
@@ -86,20 +87,27 @@ class Job:
 
     @classmethod
     def make(
-        cls, label: str, clips: Sequence[Clip], crop: CropRule, threads: int, progress: Progress | None = None
+        cls,
+        label: str,
+        clips: Sequence[Clip],
+        crop: CropRule,
+        threads: int,
+        known: Mapping[str, float | str] = MappingProxyType({}),
     ) -> Self:
         """Read headers and contents; a file whose header is no good stands in `plan.bad`.
 
         Clips in tar archives are put in the order in which they lie, but where clips are mixed: that draws by place.
+
+        Args:
+            known: Headers that were read already, as for `plan_rows`.
         """
         if not crop.mixed_passes:
-            with distributed.in_turn():  # the first to pass over an archive keeps its index for the others
-                clips = [clips[k] for k in reading_order([clip.path for clip in clips])]
+            clips = in_reading_order(clips)
         names = sha256(
             "".join(f"{clip.id}\0{clip.start} {clip.end}\n" for clip in clips).encode(errors="surrogateescape")
         )
         distributed.require_same(f"the clips of {label!r}", names.hexdigest())
-        plan = plan_rows(clips, crop, threads, progress)
+        plan = plan_rows(clips, crop, threads, known=known)
         contents = content_digests([clip.path for clip in plan.clips], threads)
         digest = sha256()
         for clip, content in zip(plan.clips, contents, strict=True):

@@ -18,7 +18,7 @@ from leveret.clips import list_digest, scored_clips
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
-from leveret.embedding import Job, Rows, embed_job
+from leveret.embedding import Rows, embed_job
 from leveret.home import cache_root
 from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
 from leveret.overlap.report import UNCHECKED, contamination_of
@@ -33,7 +33,7 @@ from leveret.runs import Run, RunWriter, task_keys
 from leveret.scoring import Outcome, score_task
 from leveret.text import printable
 from leveret.vector_rows import rows_of_file, vector_identity
-from leveret.workload import Plan, Workload, plan_of
+from leveret.workload import Known, Plan, Workload, plan_of
 
 FLOOR = "melstats"
 
@@ -294,7 +294,7 @@ class Evaluation:
 
     def _read_headers(self) -> None:
         threads = self.config.compute.num_threads()
-        known: dict[object, Job] = {}
+        known = Known()
         total = sum(work.num_clips() for work in self.works)
         with self.reporter.stage("reading headers", total, "clips") as advance:
             for work in self.works:

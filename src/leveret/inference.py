@@ -37,7 +37,7 @@ def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32, compile:
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype {dtype} - float32 or bfloat16 was expected")
     if compile:
-        _require_compiler()
+        require_compiler()
     frozen = copy.deepcopy(encoder).eval().requires_grad_(False)
     _fold(frozen)
     kinds = (LogMel, DatasetNorm)
@@ -100,7 +100,12 @@ def _compile(encoder: Encoder) -> None:
     setattr(encoder, target, _Compiled(getattr(encoder, target)))
 
 
-def _require_compiler() -> None:
+def require_compiler() -> None:
+    """Refuse to compile where it would fail, minutes later and in other words.
+
+    Raises:
+        ValueError: There is no C++ compiler.
+    """
     if not has_cxx_compiler():
         raise ValueError(
             f"compile=True needs a C++ compiler, and there is no {cxx_compiler()!r} on the path - "

@@ -7,6 +7,7 @@ Departures: none in value. A constant that multiplies the input of a convolution
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -17,6 +18,9 @@ from leveret.draws import Keyed
 
 GELU_GAIN = 1.7015043497085571
 """Makes the variance of gelu(x) one where x is standard normal."""
+
+Size = int | torch.SymInt
+"""Of an axis; a symbol while a graph for any size is recorded (torch.export)."""
 
 VARIANCE_FLOOR = 1e-4
 """Least variance x fan-in of a filter; a clamp, not added (timm adds 1e-6 to the variance instead)."""
@@ -45,9 +49,13 @@ class ScaledGELU(nn.Module):
         return gelu(x, self.exact) if self.scale == 1 else gelu(x, self.exact) * self.scale
 
 
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+def same_padding(size: Size, kernel: int, stride: int) -> tuple[Size, Size]:
     """Cells to add before and after so that ceil(size / stride) windows fit, as TensorFlow and XLA count them."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    if kernel == 1:  # as the rest says, but a symbol would carry the maximum along
+        return 0, 0
+    total = ((size + stride - 1) // stride - 1) * stride + kernel - size
+    if kernel < stride:
+        total = torch.sym_max(total, 0)
     return total // 2, total - total // 2
 
 
@@ -56,15 +64,19 @@ def _pad(
 ) -> tuple[Tensor, tuple[int, int]]:
     """The map padded where SAME is lopsided, and the symmetric padding that is left for the operation itself.
 
+    While a graph for any number of frames is recorded, what depends on that number may not decide what is done.
+
     Args:
         windows: A pooling window takes at most half of itself as padding; a convolution any amount.
     """
     before_t, after_t = same_padding(x.shape[2], kernel[0], stride[0])
     before_f, after_f = same_padding(x.shape[3], kernel[1], stride[1])
-    fits = not windows or (2 * before_t <= kernel[0] and 2 * before_f <= kernel[1])
-    if before_t == after_t and before_f == after_f and fits:
-        return x, (before_t, before_f)
-    return F.pad(x, (before_f, after_f, before_t, after_t), value=value), (0, 0)
+    if isinstance(before_t, int) and isinstance(before_f, int):
+        fits = not windows or (2 * before_t <= kernel[0] and 2 * before_f <= kernel[1])
+        if before_t == after_t and before_f == after_f and fits:
+            return x, (before_t, before_f)
+    around: Any = (before_f, after_f, before_t, after_t)  # the stubs of torch know no symbols here
+    return F.pad(x, around, value=value), (0, 0)
 
 
 class SameConv2d(nn.Conv2d):

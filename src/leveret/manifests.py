@@ -11,7 +11,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from sys import intern
@@ -81,10 +81,51 @@ def read_files(path: Path) -> list[Clip]:
         ManifestError: The file is no table, has no column `file`, or a cell of a row is wrong.
     """
     rows, columns = _read_rows(path)
+    return _files(path, rows, columns)
+
+
+def read_training(path: Path) -> list[Clip]:
+    """The files, or spans, that are train wherever a manifest names them, with what labels it has.
+
+    A file that several rows name has the labels of all, after "TASK:" where there are several tasks and "SLOT:" where
+    there are slots. Neither a split, nor a label, nor a second class is needed; a row without a split is train.
+
+    Raises:
+        ManifestError: As `read_files`; or a split that is none.
+    """
+    rows, columns = _read_rows(path)
+    slots = [name for name in columns if name.startswith("label:")]
+    several = len({row.get("task", "") for _, row in rows}) > 1
+    held: set[str | None] = set()
+    labels: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
+    for number, row in rows:
+        split = row.get("split") or "train"
+        if split not in SPLITS:
+            raise ManifestError(f"{path}, row {number}: the unknown split {split!r}; use {', '.join(SPLITS)}")
+        if SPLITS[split] != "train":
+            held.add(row.get("file"))
+        task = f"{row['task']}:" if several and row.get("task") else ""
+        labels[_place(row)] += [f"{task}{label}" for label in (row.get("label") or "").split("|") if label]
+        labels[_place(row)] += [f"{task}{slot.removeprefix('label:')}:{row[slot]}" for slot in slots if row.get(slot)]
+    free = [(number, row) for number, row in rows if row.get("file") not in held]
+    clips = _files(path, free, columns)
+    merged = [
+        tuple(map(intern, dict.fromkeys(labels[place]))) for place in dict.fromkeys(_place(row) for _, row in free)
+    ]
+    return [replace(clip, labels=found) for clip, found in zip(clips, merged, strict=True)]
+
+
+def _files(path: Path, rows: Iterable[tuple[int, Mapping[str, str]]], columns: Sequence[str]) -> list[Clip]:
     if "file" not in columns:
-        raise ManifestError(f"{path} has no column 'file'; its columns are {', '.join(map(repr, columns))}")
-    distinct = {(row["file"], row.get("start"), row.get("end")): (number, {**row, "label": ""}) for number, row in rows}
+        raise ManifestError(f"{path} has no column 'file'; its columns are {_shown(columns)}")
+    distinct: dict[tuple[str | None, ...], tuple[int, Mapping[str, str]]] = {}
+    for number, row in rows:
+        distinct.setdefault(_place(row), (number, {**row, "label": ""}))
     return _clips(path, path.stem, distinct.values(), (), "multi")[0]
+
+
+def _place(row: Mapping[str, str]) -> tuple[str | None, ...]:
+    return row.get("file"), row.get("start"), row.get("end")
 
 
 def _part(

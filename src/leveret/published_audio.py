@@ -49,6 +49,7 @@ class Archive:
             content is checked once it is unpacked.
         into: Folder below the dataset's own that it is unpacked into, or put into where it is no archive.
         part_of: Name of the archive that this is a piece of; pieces are joined in their order.
+        variants: Of the dataset, those that need it; empty is all.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Archive:
     checksum: str = ""
     into: str = ""
     part_of: str = ""
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,10 @@ class Published:
     archives: tuple[Archive, ...] = ()
     how: str = ""
 
+    def archives_of(self, variant: str) -> tuple[Archive, ...]:
+        """What one of its variants is made of."""
+        return tuple(one for one in self.archives if not one.variants or variant in one.variants)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Published):
@@ -106,6 +112,8 @@ class Corpus(Published):
 
     Attributes:
         clips: Its clips over a folder; labels only where there are any.
+        labels: The vocabulary, in the published order; None for audio without labels.
     """
 
     clips: Callable[[DataFolder], Sequence[Clip]]
+    labels: Callable[[DataFolder], tuple[str, ...]] | None = None

@@ -57,6 +57,10 @@ class Member:
     offset: int
     size: int
 
+    def __str__(self) -> str:
+        """The path that names it."""
+        return f"{self.archive}/{self.name}"
+
     def open(self) -> io.BufferedReader:
         """Its bytes, from 0 to `size`.
 

@@ -20,6 +20,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: str, descri
     Args:
         header: Key of the metadata under which `described` stands as JSON.
         described: Plain values, a "version" among them.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written; a file of that name stays as it was.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     text = json.dumps(described)
@@ -29,6 +32,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: str, descri
         save_file(dict(tensors), partial, metadata={header: text})
         partial.chmod(mode)  # safetensors lets nobody but the owner read what it writes
         partial.replace(path)
+    except SafetensorError as error:
+        raise OSError(
+            f"{path} cannot be written ({error}); what is there stays as it was. Free some space, or name a folder on "
+            "another disk"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 import leveret.distributed as distributed
-from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule
+from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule, RowPlan
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
 from leveret.drawing import CropSource, EmbeddedCrops, StreamedCrops
@@ -27,6 +27,19 @@ CROPS_EMBEDDED_ONCE = 2_000_000
 
 TRAIN_CLIPS_SCORED = 10_000
 """Of a part that is only trained on, where the head draws its crops."""
+
+
+@dataclass
+class Known:
+    """What tasks share that have the same clips, whose headers are then read once.
+
+    Attributes:
+        jobs: By crop and clips.
+        sources: By clips; their crop and mixing are those of one of the tasks.
+    """
+
+    jobs: dict[object, Job] = field(default_factory=dict)
+    sources: dict[object, CropSource] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,11 +71,11 @@ class Workload:
         """Every clip once."""
         return [clip for part in partitions(self.folds) for clip in part]
 
-    def plan(self, protocol: Protocol, known: dict[object, Job], threads: int, progress: Progress) -> None:
+    def plan(self, protocol: Protocol, known: Known, threads: int, progress: Progress) -> None:
         """Read the headers. Tasks that share clips and splits share the job, and so the rows.
 
         Args:
-            known: Jobs of the tasks before; this one's are added.
+            known: What was read for the tasks before; this one's is added.
             progress: Called with a number of clips whose headers were read.
         """
         train = {clip.id for fold in self.folds for clip in fold.train}
@@ -75,28 +88,39 @@ class Workload:
         mixed = CropRule(seconds=self.task.crop_seconds, mixed_passes=passes)
         parts = partitions(self.folds)
         learned = [clip for part in parts if part[0].id in train for clip in part]
-        drawn = self._drawn(learned, plain, threads) if protocol.draws_crops(self.task) else None
+        drawn, seconds = None, dict[str, float | str]()
+        if protocol.draws_crops(self.task):
+            source = self._source(learned, plain, known, threads)
+            drawn, seconds = self._drawn(source), _seconds(source)
         for part in parts:
             wanted = [(plain, part)] if part[0].id in scored or not passes else []
             wanted += [(mixed, part)] if part[0].id in train and passes else []
             if drawn and part[0].id in train:
                 some = part if part[0].id in scored else part[:: -(-len(part) // TRAIN_CLIPS_SCORED)]
                 wanted = [(plain, some)] + ([] if self.streamed else [(drawn, part)])
-            for crop, clips in wanted:
-                key = (crop, tuple((clip.path, clip.start, clip.end) for clip in clips))
-                if key not in known:
-                    known[key] = Job.make(f"{self.task.name}: embed", clips, crop, threads)
-                self.jobs.append(known[key])
+            for number, (crop, clips) in enumerate(wanted, 1):
+                key = (crop, _key(clips))
+                if key not in known.jobs:
+                    known.jobs[key] = Job.make(f"{self.task.name}: embed", clips, crop, threads, seconds)
+                self.jobs.append(known.jobs[key])
+                if number < len(wanted):
+                    seconds |= _seconds(known.jobs[key].plan)
             progress(len(part))
 
-    def _drawn(self, clips: Sequence[Clip], plain: CropRule, threads: int) -> CropRule | None:
+    def _source(self, clips: Sequence[Clip], plain: CropRule, known: Known, threads: int) -> CropSource:
+        """What crops are drawn from."""
+        key, mixed = _key(clips), bool(self.task.mixed_passes)
+        if key not in known.sources:
+            known.sources[key] = CropSource.make(clips, plain, mixed, threads)
+        return replace(known.sources[key], crop=plain, mixed=mixed)
+
+    def _drawn(self, source: CropSource) -> CropRule | None:
         """The rule of all crops that may be drawn, which are streamed if need be; None if each is its whole clip."""
-        source = CropSource.make(clips, plain, bool(self.task.mixed_passes), threads)
         if source.mixed or source.num_starts.sum() > CROPS_EMBEDDED_ONCE:
             self.streamed = source
         elif source.num_starts.max(initial=1) == 1:
             return None
-        return replace(plain, hop=GRID_SECONDS, num_windows=0)
+        return replace(source.crop, hop=GRID_SECONDS, num_windows=0)
 
     def bad(self) -> dict[str, str]:
         """Clip id -> why its header is no good."""
@@ -182,3 +206,13 @@ def dealt_out(parts: Sequence[Rows]) -> Vectors:
         for index, clip in enumerate(rows.clips):
             rows_of[clip.id] = rows.X[edges[index] : edges[index + 1]]
     return Vectors(windows, parts[0].X.shape[1], mixed, EmbeddedCrops(crops) if crops else None)
+
+
+def _key(clips: Sequence[Clip]) -> tuple[object, ...]:
+    """Two manifests may call one file by different ids, and rows go by these."""
+    return tuple((clip.id, clip.path, clip.start, clip.end) for clip in clips)
+
+
+def _seconds(read: RowPlan | CropSource) -> dict[str, float | str]:
+    """Clip id -> its length, or why its header is no good."""
+    return dict(read.bad) | {clip.id: length for clip, length in zip(read.clips, read.lengths.tolist(), strict=True)}

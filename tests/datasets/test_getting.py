@@ -16,6 +16,7 @@ from leveret.archives import ArchiveError
 from leveret.dataroots import DataRoots
 from leveret.datasets import getting
 from leveret.datasets.getting import STORE, get, plan_to_get
+from leveret.datasets.names import published
 from leveret.progress import Reporter
 from leveret.published_audio import Archive, DatasetError
 
@@ -303,3 +304,56 @@ def test_a_name_that_nobody_has_lists_the_nearest(publish, root, capsys):
 def test_the_store_is_beside_the_dataset(publish, root):
     plan = plan_to_get(publish(Archive("toy.zip", ("http://127.0.0.1:9/x",))), DataRoots(root=root))
     assert plan.store == Path(root) / STORE / "toy"
+
+
+@pytest.fixture
+def two_versions(site, publish, toy_zip):
+    """A dataset with one archive for all variants and one for each of two."""
+    site.files |= {"/toy.zip": toy_zip} | {f"/{name}.txt": name.encode() for name in ("old", "new")}
+    return publish(
+        Archive("toy.zip", (f"{site.url}/toy.zip",), num_bytes=len(toy_zip)),
+        Archive("new.txt", (f"{site.url}/new.txt",), num_bytes=3, into="more", variants=("new", "user")),
+        Archive("old.txt", (f"{site.url}/old.txt",), into="more", variants=("old",)),
+        variants=("new", "old", "user"),
+    )
+
+
+@pytest.mark.parametrize(("variant", "file"), [("", "new"), ("new", "new"), ("old", "old"), ("user", "new")])
+def test_of_a_variant_its_own_archives_are_got(site, two_versions, toy_zip, root, variant, file):
+    data = DataRoots(root=root, variants={"toy": variant} if variant else {})
+    plan = plan_to_get(two_versions, data)
+    # the size of what all of it takes is said of the default
+    assert plan.num_bytes == (None if variant == "old" else len(toy_zip) + 3)
+    done = get(plan, Reporter())
+    assert [path for path in files_below(root / "toy") if path.startswith("more/")] == [f"more/{file}.txt"]
+    assert [path for path, _ in site.asked] == ["/toy.zip", f"/{file}.txt"]
+    (splits,) = [one.seen for one in done.findings if one.name == "toy_pitch splits"]
+    assert f"variant {'new' if variant == 'user' else variant or 'new'} (there are" in splits
+
+
+def test_what_came_of_another_variant_is_not_counted(two_versions, toy_zip, root):
+    plan = plan_to_get(two_versions, DataRoots(root=root))
+    plan.store.mkdir(parents=True)
+    (plan.store / "old.txt").write_bytes(bytes(10))
+    (plan.store / "toy.zip.part").write_bytes(bytes(7))
+    assert plan_to_get(two_versions, DataRoots(root=root)).num_bytes == len(toy_zip) + 3 - 7
+
+
+def test_the_command_takes_a_variant_and_the_list_tells_its_archives(two_versions, root, capsys):
+    assert command(capsys, "toy", "--data", root, "--variant", "toy=olf", "--yes")[0] == 2
+    status, out, _ = command(capsys, "toy", "--data", root, "--variant", "toy=old", "--yes", "--json")
+    assert (status, json.loads(out)[0]["variant"]) == (0, "old")
+    assert (root / "toy" / "more" / "old.txt").is_file()
+    status, out, _ = command(capsys, "toy", "--data", root, "--yes")
+    assert "another variant goes elsewhere, with --data toy=PATH" in out
+    assert cli.main(["data", "list", "toy"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "new.txt (3 B, new, user only); old.txt (old only)" in said
+
+
+@pytest.mark.parametrize("one", [one for one in published().values() if one.archives], ids=lambda one: one.name)
+def test_every_archive_is_of_variants_that_its_dataset_has(one):
+    known = getattr(one, "variants", ())
+    assert {name for archive in one.archives for name in archive.variants} <= set(known)
+    for variant in known or ("",):
+        assert one.archives_of(variant)

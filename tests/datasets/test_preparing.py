@@ -5,8 +5,10 @@ import os
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from leveret import cli
 from leveret.datasets import preparing
@@ -169,3 +171,18 @@ def test_a_copy_of_some_of_the_real_esc50_is_read_by_stem(shared, tmp_path):
 def folds_of_esc50(root):
     (task,) = esc50_tasks(DataFolder(root))
     return task.folds()
+
+
+def test_a_dataset_as_parquet_is_copied_as_the_tree_that_it_is_unpacked_into(publish, toy, tmp_path, capsys):
+    publish()
+    (root := tmp_path / "parquet" / "toy").mkdir(parents=True)
+    rows = [
+        {"file": f"audio/{path.name}", "audio": {"bytes": path.read_bytes(), "path": path.name}}
+        for path in sorted((toy / "audio").iterdir())
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), root / "train.parquet")
+    shutil.copy(toy / "list.csv", root / "list.csv")
+    status, out, err = command(capsys, "data", "prepare", "toy", "--data", root.parent, "-o", tmp_path / "copy")
+    assert status == 0, err
+    assert "24 audio files (0 were there)" in out
+    assert command(capsys, "data", "check", "toy", "--data", tmp_path / "copy")[0] == 0

@@ -1,6 +1,8 @@
 """An exported Hugging Face folder loads, trains and is saved again in a process without leveret."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,6 +150,9 @@ def test_the_adapter_of_leveret_reads_the_folder_again(place, waves, expected, m
     from transformers import dynamic_module_utils  # it keeps a copy of the code that it runs
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(place / "modules"))
+    for name in [name for name in sys.modules if name.split(".")[0] == "transformers_modules"]:
+        monkeypatch.delitem(sys.modules, name)  # another test's copies lie elsewhere
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if not (Path(one) / "transformers_modules").is_dir()])
     folder = place / "my-encoder"
     loaded = load_encoder(f"hf:{folder}@{code_digest_of(folder)}#trust_remote_code=yes")
     assert loaded.name == "my-encoder"

@@ -28,22 +28,24 @@ def views_of(count: int) -> Views:
 def test_a_loss_of_one_frame_is_the_golden_info_nce(golden: Any) -> None:
     numbers = golden("losses")
     za, zb = (torch.from_numpy(numbers[f"simclr/{key}"]) for key in ("za", "zb"))
-    targets = nn.functional.normalize(zb, dim=1)
+    objective = small(similarity="cosine")
+    targets = objective._comparable(zb)
     others = torch.stack([torch.cat([targets[:n], targets[n + 1 :]]) for n in range(8)])
-    summed, right = small()._step(nn.Identity(), za[:, None], targets[:, None], others)
+    summed, right = objective._step(nn.Identity(), za[:, None], targets[:, None], others)
     assert float(summed) == pytest.approx(numbers["infonce/t0.1/a2b"].sum(), abs=1e-10)
     assert int(right) == (numbers["infonce/t0.1/a2b"] < np.log(2)).sum()  # else another one may be nearer
 
 
 @torch.no_grad()
-def test_the_loss_is_that_of_plain_loops() -> None:
-    objective = small(steps=2, num_negatives=3)
+@pytest.mark.parametrize("similarity", ["product", "cosine"])
+def test_the_loss_is_that_of_plain_loops(similarity: str) -> None:
+    objective = small(steps=2, num_negatives=3, similarity=similarity)
     torch.manual_seed(1)
     latents, past, future = (torch.randn(3, 6, width, dtype=torch.float64) for width in (16, 8, 8))
     views = views_of(3)
 
-    def cosine(a: Tensor, b: Tensor) -> float:
-        return float(a @ b / (a.norm() * b.norm()))
+    def logit(a: Tensor, b: Tensor) -> float:
+        return float(a @ b / (a.norm() * b.norm() * 0.1 if similarity == "cosine" else 4))
 
     offered, taken = views.draws.uniform("offered", 3), views.draws.uniform("taken", 3)
     total = 0.0
@@ -59,9 +61,9 @@ def test_the_loss_is_that_of_plain_loops() -> None:
                 for frame in range(6):
                     if 0 <= frame + sign * step < 6:
                         prediction = head(contexts[clip, frame])
-                        scores = [cosine(prediction, latents[clip, frame + sign * step])]
-                        scores += [cosine(prediction, negative) for negative in negatives]
-                        found.append(-scores[0] / 0.1 + np.log(np.exp(np.array(scores) / 0.1).sum()))
+                        scores = [logit(prediction, latents[clip, frame + sign * step])]
+                        scores += [logit(prediction, negative) for negative in negatives]
+                        found.append(-scores[0] + np.log(np.exp(scores).sum()))
         total += float(np.mean(found))
     loss, logs = objective.loss([(latents, past, future)], views)
     assert float(loss) == pytest.approx(total, abs=1e-10)
@@ -156,6 +158,7 @@ def test_a_reversed_wave_swaps_the_directions() -> None:
 
 def test_settings_are_the_sources() -> None:
     assert dataclasses.asdict(CPCConfig()) == {
-        "crop_seconds": 10.0, "steps": 12, "first_step": 3, "num_negatives": 100, "temperature": 0.1,
+        "crop_seconds": 10.0, "steps": 12, "first_step": 3, "num_negatives": 100, "similarity": "product",
+        "temperature": 0.1,
     }  # fmt: skip
     assert CPCConfig().first_step == -(-955 // 320)  # as fairseq's `offset`

@@ -4,10 +4,6 @@ The loss's golden numbers are those of tests/golden/README.md.
 """
 
 import dataclasses
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -185,57 +181,6 @@ def test_micro_batches_are_the_whole(name: str) -> None:
     torch.testing.assert_close(again, loss, rtol=0, atol=1e-10)
     for key, gradient in gradients(objective).items():
         torch.testing.assert_close(gradient, expected[key], rtol=0, atol=1e-10, msg=key)
-
-
-RANK = """
-import importlib.util, sys
-import torch
-import leveret.distributed as distributed
-spec = importlib.util.spec_from_file_location("frames", sys.argv[1])
-frames = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(frames)
-torch.set_num_threads(1)
-distributed.start()
-found = {}
-for name in frames.FITTING:
-    objective, share = frames.tiny(name).double(), distributed.even_share(6)
-    loss, _ = objective(frames.batch_of(frames.waves(6)[share].double(), first=share.start))
-    loss.backward()
-    found[name] = {"loss": loss.detach(), **frames.gradients(objective)}
-    for value in found[name].values():
-        torch.distributed.all_reduce(value)
-        value /= distributed.world().size
-if distributed.is_first():
-    torch.save(found, sys.argv[2])
-distributed.leave()
-"""
-
-
-@pytest.fixture(scope="module")
-def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
-    """Loss and gradients of each objective, the mean of two processes with half of the clips each."""
-    path = tmp_path_factory.mktemp("ranks") / "found.pt"
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    ranks = []
-    for rank in "01":
-        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        ranks.append(subprocess.Popen([sys.executable, "-c", RANK, __file__, str(path)], env=os.environ | world))
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
-    return torch.load(path, weights_only=True)  # type: ignore[no-any-return]
-
-
-@OBJECTIVES
-def test_two_processes_are_one(name: str, of_two_ranks: dict[str, dict[str, Tensor]]) -> None:
-    objective = tiny(name).double()
-    loss, _ = objective(batch_of(waves(6).double()))
-    loss.backward()
-    expected = {"loss": loss.detach(), **gradients(objective)}
-    assert of_two_ranks[name].keys() == expected.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(of_two_ranks[name][key], value, rtol=0, atol=1e-10, msg=key)
 
 
 @OBJECTIVES

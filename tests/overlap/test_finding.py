@@ -1,21 +1,27 @@
 """`data overlap` from planted copies to the scorecard; reports that are damaged or about other data."""
 
 import csv
+import io
 import json
 import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from leveret import cli
 from leveret.clips import Clip
+from leveret.dataroots import DataRoots
 from leveret.loading import load_tasks
-from leveret.overlap.finding import Pretraining, find_overlap
+from leveret.overlap.finding import Pretraining, find_overlap, pretraining
 from leveret.overlap.report import OverlapError, OverlapReport
 from leveret.progress import Reporter
+from leveret.published_audio import DatasetError
 from leveret.results import Scorecard
+from leveret.tasks.librispeech import OFFICIAL_CLIPS
 
 LABELS = ("high", "low")
 
@@ -188,7 +194,7 @@ def test_shared_recordings_are_found_without_their_audio(tmp_path, tone_manifest
     assert dict(report.pretrain_unchecked) == {"unreadable": 2}
 
 
-@pytest.mark.parametrize(("folder", "shared"), [("mine", 0), ("audioset", 1)])
+@pytest.mark.parametrize(("folder", "shared"), [("mine", 0), ("audioset-project", 0), ("audioset", 1)])
 def test_two_files_of_one_name_are_one_video_only_where_something_else_says_so(tmp_path, tone_manifest, folder, shared):
     manifest = tone_manifest(num_clips=12)
     (manifest.parent / "audio" / "004.wav").rename(manifest.parent / "audio" / "Recording01.wav")
@@ -198,12 +204,31 @@ def test_two_files_of_one_name_are_one_video_only_where_something_else_says_so(t
     assert len(report.tasks[0].found) == shared
 
 
-def test_a_misspelt_corpus_is_told_what_there_is(tmp_path, tone_manifest, capsys):
-    words = ["data", "overlap", "librispech", f"manifest:{tone_manifest()}", "-o", str(tmp_path / "report.json")]
+@pytest.mark.parametrize("spec", ["librispech", "librispech:/data/LibriSpeech"])
+def test_a_misspelt_corpus_is_told_what_there_is(tmp_path, tone_manifest, capsys, spec):
+    words = ["data", "overlap", spec, f"manifest:{tone_manifest()}", "-o", str(tmp_path / "report.json")]
     assert cli.main(words) == 2
     said = capsys.readouterr().err
-    assert "no corpus, task, folder or table 'librispech'. Did you mean 'librispeech'" in said
+    assert f"no corpus, task, folder or table {spec!r}. Did you mean 'librispeech'" in said
     assert "audioset" in said
+
+
+def test_what_the_suite_trains_on_can_be_searched(tmp_path):
+    with pytest.raises(DatasetError, match="none of the twelve HARES tasks is there"):
+        pretraining("hares", DataRoots(root=tmp_path))
+
+
+def test_a_corpus_as_parquet_is_unpacked(tmp_path):
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(8_000), 16_000, format="FLAC")
+    (root := tmp_path / "librispeech").mkdir()
+    names = [f"{subset}/19/198/19-198-{k:04d}.flac" for subset in OFFICIAL_CLIPS for k in range(2)]
+    rows = [{"file": name, "audio": {"bytes": content.getvalue(), "path": name[-16:]}} for name in names]
+    parquet.write_table(pa.Table.from_pylist(rows), root / "train-00000-of-00001.parquet")
+    for spec, data in (("librispeech", DataRoots(root=tmp_path)), (f"librispeech:{root}", DataRoots())):
+        found = list(pretraining(spec, data))
+        assert [(owner, clip.id) for owner, clip in found] == [("librispeech", name) for name in names]
+        assert all(clip.path.is_file() for _, clip in found)
 
 
 def test_nothing_to_look_in_is_an_error(tone_manifest):

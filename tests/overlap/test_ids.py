@@ -52,6 +52,8 @@ def test_a_clip_of_audioset_has_its_video_for_a_group():
         ("mine/1zcIwhmdeo4.wav", "", False),
         ("mine/Y1zcIwhmdeo4.wav", "", False),
         ("AudioSet/eval/1zcIwhmdeo4.wav", "", True),
+        ("audioset-project/mine/Recording01.wav", "", False),
+        ("/home/me/youtube/mine/Recording01.wav", "", False),
         ("mine/1zcIwhmdeo4.wav", "YouTube", True),
         ("wav/id10001/1zcIwhmdeo4/00001.wav", "", True),
         ("audio/1-100032-A-0.wav", "", True),
@@ -59,3 +61,17 @@ def test_a_clip_of_audioset_has_its_video_for_a_group():
 )
 def test_eleven_letters_alone_are_a_guess(path, source, sure):
     assert [one.sure for one in found(path, source=source)] == [sure]
+
+
+@pytest.mark.parametrize("column", ["group", "source"])
+def test_a_manifest_says_the_recording_whatever_the_file_is_called(column):
+    assert ids("mine/17.wav", **{column: "youtube:1zcIwhmdeo4"}) == {("youtube id", "1zcIwhmdeo4")}
+    assert ids("mine/1-100032-A-0.wav", **{column: "freesound:64486"}) == {("freesound id", "64486")}
+    assert all(one.sure for one in found("mine/17.wav", **{column: "freesound:64486"}))
+    assert ids("mine/17.wav", **{column: "youtube: some video"}) == set()
+
+
+def test_a_number_is_an_upload_by_its_source_or_in_the_folder_of_an_archive_alone():
+    assert ids("mine/64486.wav", source="Freesound") == {("freesound id", "64486")}
+    assert ids("mine/FSD50K.eval_audio/64486.wav") == {("freesound id", "64486")}
+    assert ids("my-fsd50k-models/numbers/64486.wav") == set()

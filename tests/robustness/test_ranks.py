@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from tests.tasks.toy_environment import audioset_tree
 
 from leveret.runs import find_runs
 from leveret.vectors import read_vectors
@@ -100,19 +102,93 @@ def test_two_ranks_give_the_bytes_and_the_scorecard_of_one_process(dev_manifest,
     out, said = run(tmp_path / "home-2", *TORCHRUN, "--nproc-per-node", "2", *words, tmp_path / "runs-2")
     assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
     assert len(stored(tmp_path / "home-1")) == 4
-    one, two = find_runs(tmp_path / "runs-1"), find_runs(tmp_path / "runs-2")
-    assert len(one) == len(two) == 2
-    for alone, together in zip(*(sorted(runs, key=lambda run: run.folder.name) for runs in (one, two)), strict=True):
+    same_runs(tmp_path / "runs-1", tmp_path / "runs-2", 2)
+    assert out.count("protocol cached@300") == 1, "rank 0 alone talks"
+    assert said.count("plan:") == 1
+
+
+def same_runs(one: Path, two: Path, num_runs: int) -> None:
+    """Scorecards, predictions and probes of one process and of two."""
+    pairs = list(
+        zip(*(sorted(find_runs(folder), key=lambda run: run.folder.name) for folder in (one, two)), strict=True)
+    )
+    assert len(pairs) == num_runs
+    for alone, together in pairs:
         cards = [json.loads((run.folder / "scorecard.json").read_text()) for run in (alone, together)]
         assert without_time(cards[0]) == without_time(cards[1])
         assert [card["run"]["processes"] for card in cards] == [1, 2]
         for part in ("predictions", "probes"):
             names = sorted(path.name for path in (alone.folder / part).iterdir())
             assert names == sorted(path.name for path in (together.folder / part).iterdir())
-        (predictions,) = (alone.folder / "predictions").iterdir()
-        assert predictions.read_bytes() == (together.folder / "predictions" / predictions.name).read_bytes()
-    assert out.count("protocol cached@300") == 1, "rank 0 alone talks"
-    assert said.count("plan:") == 1
+        for path in (alone.folder / "predictions").iterdir():
+            assert path.read_bytes() == (together.folder / "predictions" / path.name).read_bytes()
+
+
+# as where a task has more than two million crops
+STREAMING = """
+import sys
+from leveret import workload
+workload.CROPS_EMBEDDED_ONCE, workload.TRAIN_CLIPS_SCORED = 0, 10
+from leveret.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def streaming(tmp_path):
+    path = tmp_path / "streaming.py"
+    path.write_text(STREAMING)
+    return path
+
+
+def paper_words(manifest: Path, *encoders: str) -> tuple[object, ...]:
+    words = ("evaluate", "--encoder", *encoders, "--protocol", "paper", "--steps", "2", "--seeds", "2")
+    return (*words, "--crop", "0.25", "--batch-size", "7", "--tasks", f"manifest:{manifest}")
+
+
+def spoil(manifest: Path) -> None:
+    """One clip has a good header and no samples that are numbers; it is drawn, and is none of those whose windows are
+    embedded, which are every second one."""
+    bad = manifest.parent / "audio" / "001.wav"
+    wave, rate = soundfile.read(bad)
+    soundfile.write(bad, np.full_like(wave, np.nan), rate, subtype="FLOAT")
+
+
+def test_two_ranks_draw_the_crops_of_one_process(tone_manifest, streaming, tmp_path):
+    (tmp_path / "data").mkdir()
+    audioset_tree(tmp_path / "data" / "audioset")  # its examples are mixed, of a manifest they are not
+    spoil(manifest := tone_manifest())
+    words = (
+        streaming,
+        *paper_words(manifest, "melstats", "slowfast_nfnet_tiny"),
+        "audioset",
+        "--data",
+        tmp_path / "data",
+    )
+    words += ("--bad-files", "skip", "--save-probes", "-o")
+    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "runs-1")
+    out, said = run(tmp_path / "home-2", *TORCHRUN, "--nproc-per-node", "2", *words, tmp_path / "runs-2")
+    assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
+    same_runs(tmp_path / "runs-1", tmp_path / "runs-2", 2)
+    for one in find_runs(tmp_path / "runs-2"):
+        tones, audioset = one.scorecard.tasks
+        assert tones.probe["crops"] == {"from": 20 * 16, "embedded": "as drawn"}
+        assert audioset.probe["crops"]["embedded"] == "as drawn"
+        assert list(tones.skipped) == ["audio/001.wav"]
+    assert out.count("protocol paper@2") == 1, "rank 0 alone talks"
+    assert "are embedded as they are drawn" in said
+
+
+def test_a_clip_that_breaks_off_while_it_is_drawn_ends_the_rank_that_waits_too(tone_manifest, streaming, tmp_path):
+    spoil(manifest := tone_manifest())
+    # one encoder is one probe, which one rank trains
+    words = (*TORCHRUN, "--nproc-per-node", "2", streaming, *paper_words(manifest, "melstats"), "-o", tmp_path / "runs")
+    process = start(tmp_path / "home", *words)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "1 of 20 clips cannot be used" in said
+    assert "001.wav' holds NaN" in said
+    assert not list((tmp_path / "runs").glob("*/scorecard.json"))
 
 
 @pytest.mark.slow

@@ -197,7 +197,10 @@ def test_without_the_unbalanced_segments_the_task_says_so(copy):
 def test_the_corpus_is_the_train_segments_and_needs_no_others(copy):
     shutil.rmtree(copy / "audios" / "eval_segments")
     (copy / "metadata" / "eval_segments.csv").unlink()
-    clips = look_up("tasks", "audioset", "CORPORA").clips(DataFolder(copy))
+    corpus = look_up("tasks", "audioset", "CORPORA")
+    clips = corpus.clips(DataFolder(copy))
+    assert {label for clip in clips for label in clip.labels} < set(corpus.labels(DataFolder(copy)))
+    assert len(corpus.labels(DataFolder(copy))) == 527
     assert ids(clips) == there("balanced_train_segments") + there("unbalanced_train_segments")
     assert clips[-1].labels == ("Toy 526, of 527",)
 

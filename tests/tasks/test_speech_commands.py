@@ -340,8 +340,21 @@ def test_the_test_set_of_another_version_is_refused(copy):
 def test_what_is_downloaded_has_the_published_sizes():
     dataset = look_up("tasks", "speech_commands")
     assert (dataset.licence, dataset.variants) == ("CC BY 4.0", ("v0.02", "v0.01"))
-    assert [archive.num_bytes for archive in dataset.archives] == [2_428_923_189, 112_563_277]
-    assert dataset.num_bytes == sum(archive.num_bytes for archive in dataset.archives)
-    assert all(archive.checksum.startswith("sha256:") for archive in dataset.archives)
-    # where the archives are unpacked is where they are looked for
-    assert [archive.into for archive in dataset.archives] == ["speech_commands_v0.02", "speech_commands_test_set_v0.02"]
+    default = dataset.archives_of("v0.02")
+    assert [archive.num_bytes for archive in default] == [2_428_923_189, 112_563_277]
+    assert dataset.num_bytes == sum(archive.num_bytes for archive in default)
+    assert all(archive.checksum.startswith("sha256:") for archive in default)
+
+
+@pytest.mark.parametrize("variant", ["v0.02", "v0.01"])
+def test_the_archives_of_a_variant_are_unpacked_to_where_both_its_tasks_look(tmp_path, variant):
+    dataset = look_up("tasks", "speech_commands")
+    for version in ("v0.01", "v0.02"):
+        speech_commands_tree(tmp_path / "all", version)
+    for archive in dataset.archives_of(variant):
+        shutil.copytree(tmp_path / "all" / archive.into, tmp_path / "got" / archive.into)
+        assert archive.name == f"{archive.into}.tar.gz"
+    assert len(list((tmp_path / "got").iterdir())) == {"v0.02": 2, "v0.01": 3}[variant]
+    v1, v2 = dataset.make(DataFolder(tmp_path / "got", variant=variant))
+    assert v1.variant == variant
+    assert v2.official_clips == OFFICIAL_V2

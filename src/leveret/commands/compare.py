@@ -56,8 +56,6 @@ class Compare:
         columns = ["task", "metric", "clips", *compared.columns]
         title = f"protocol {compared.protocol}: score x 100 (difference to {compared.columns[0]} [95 % interval])"
         print_table(title, columns, lines, numbers=range(2, len(columns)), grey=grey)
-        if grey:
-            out.print("grey: the paper's split was never published, so its score is about other clips")
         if len(runs) > 1:
             out.print("* differs at p < 0.05 after Holm's correction, paired on the same resamples of groups")
         for note in compared.notes:

@@ -81,7 +81,7 @@ def print_table(
 
     Args:
         numbers: Indices of the columns that are aligned to the right.
-        grey: Row and column of the cells that are not to be compared with the others.
+        grey: Row and column of the published scores that are about other clips than those beside them.
     """
     table = Table(
         title=safe(title),
@@ -98,6 +98,8 @@ def print_table(
         cells = (safe(cell) for cell in row)
         table.add_row(*(f"[dim]{cell}[/dim]" if (number, k) in grey else cell for k, cell in enumerate(cells)))
     out.print(table)
+    if grey:
+        out.print("grey: the paper's split was never published, so its score is about other clips")
 
 
 def in_bytes(size: float) -> str:

@@ -25,12 +25,16 @@ class Get:
       leveret data get esc50 --data ~/datasets
 
       leveret data get nsynth magnatagatune --data ~/datasets --yes
+
+      leveret data get speech_commands --variant speech_commands=v0.01 --data ~/datasets
     """
 
     names: tyro.conf.Positional[tuple[str, ...]]
     """Datasets, corpora, tasks, or hares for all that its twelve tasks need (`leveret data list`)."""
     data: tuple[str, ...] = ()
     """Where they shall lie: ROOT (with a folder a dataset), or NAME=PATH; else LEVERET_DATA."""
+    variant: tuple[str, ...] = ()
+    """NAME=VARIANT: which version of a dataset (`leveret data list NAME` tells the archives of each)."""
     yes: bool = False
     """Do not ask; needed where nobody sits at a terminal."""
     keep_archives: bool = False
@@ -47,7 +51,7 @@ class Get:
         if not self.names:
             raise ValueError("no dataset to get; name one or more of `leveret data list`")
         reporter = ConsoleReporter()
-        data = DataRoots.parse(self.data, (), list(published()))
+        data = DataRoots.parse(self.data, (), list(published()), self.variant)
         plans = [plan_to_get(one, data) for one in named(self.names)]
         wanted = [plan for plan in plans if plan.state == "fetched"]
         for plan in wanted:
@@ -57,6 +61,7 @@ class Get:
         rows = []
         for plan in plans:
             row: dict[str, Any] = {"name": plan.published.name, "state": plan.state, "folder": str(plan.folder)}
+            row |= {"variant": plan.variant} if plan.variant else {}
             if plan.state == "fetched":
                 try:
                     got = get(plan, reporter, self.keep_archives)
@@ -82,9 +87,11 @@ def _show(plans: "Sequence[Plan]") -> None:
     for plan in plans:
         one, name = plan.published, safe(plan.published.title)
         if plan.state == "there":
+            other = one.archives != plan.archives
+            elsewhere = f"; another variant goes elsewhere, with --data {one.name}=PATH" if other else ""
             out.print(
                 f"{name} is there already, in {safe(plan.folder)}: `leveret data check {one.name}` examines it; remove "
-                "it to get it anew",
+                f"it to get it anew{elsewhere}",
                 soft_wrap=True,
             )
         elif plan.state == "by hand":
@@ -104,7 +111,8 @@ def _agreed(plans: "Sequence[Plan]") -> bool:
     for plan in plans:
         size = "of unknown size" if plan.num_bytes is None else f"{in_bytes(plan.num_bytes)} to download"
         licence = plan.published.licence or "licence unknown"
-        err.print(f"{safe(plan.published.title)}: {size}, {safe(licence)}, into {safe(plan.folder)}", soft_wrap=True)
+        title = plan.published.title + (f", variant {plan.variant}" if plan.variant else "")
+        err.print(f"{safe(title)}: {size}, {safe(licence)}, into {safe(plan.folder)}", soft_wrap=True)
     if not sys.stdin.isatty():
         raise ValueError("nobody is there to be asked whether to download this; give --yes")
     err.print("Download? \\[y/N] ", end="")

@@ -12,6 +12,7 @@ from leveret.commands.finding_lines import print_pairs
 
 if TYPE_CHECKING:
     from leveret.datasets.listing import Listed
+    from leveret.published_audio import Archive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,16 @@ def _show(row: "Listed") -> None:
         ("name", row.name), ("tasks", ", ".join(row.tasks)), ("table 1", row.paper),
         ("official", "; ".join(f"{_count(one.count)}: {one.how}" for one in row.official)),
         ("hours", _hours(row)), ("download", _size(row)), ("licence", row.licence),
-        ("variants", ", ".join(row.variants)),
+        ("variants", ", ".join(row.variants)), ("archives", "; ".join(map(_archive, row.archives))),
         ("from", row.source), ("get", row.get), ("by hand", row.how), ("here", row.there or "no"),
     ]  # fmt: skip
     print_pairs([(name, value) for name, value in pairs if value])
+
+
+def _archive(one: "Archive") -> str:
+    size = [] if one.num_bytes is None else [in_bytes(one.num_bytes)]
+    about = size + ([f"{', '.join(one.variants)} only"] if one.variants else [])
+    return one.name + (f" ({', '.join(about)})" if about else "")
 
 
 def _counts(row: "Listed") -> str:

@@ -42,13 +42,14 @@ class Prepare:
         from leveret.dataroots import DataRoots
         from leveret.datasets.names import named, published
         from leveret.datasets.preparing import prepare
+        from leveret.loading import folder_of
         from leveret.results import HARES
         from leveret.runner import Compute
 
         if self.name == HARES:
             raise ValueError(f"{HARES} is several datasets; prepare them one by one (`leveret data list`)")
         (one,) = named([self.name])
-        source = DataRoots.parse(self.data, (), list(published())).folder(one).root
+        source = folder_of(one, DataRoots.parse(self.data, (), list(published()))).root
         reporter = ConsoleReporter()
         done = prepare(source, self.output / one.name, Compute(threads=self.threads).num_threads(), reporter)
         BadFilePolicy(self.bad_files).check(done.bad, done.num_audio + len(done.bad))

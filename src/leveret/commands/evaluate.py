@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +18,6 @@ from leveret.text import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leveret.paper import PublishedRow
     from leveret.results import TaskResult
     from leveret.runs import Run
     from leveret.workload import Plan
@@ -158,11 +156,11 @@ class Evaluate:
 
 def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({})) -> None:
     """The scores of all runs side by side, what is missing of a suite, then the folders."""
+    from leveret.comparison import published_cell
+
     first = runs[0].scorecard
     names = [run.scorecard.encoder["name"] for run in runs]
-    best = published()[BEST]
-    hares, grey = HARES in first.summaries(), []
-    rows: list[list[object]] = []
+    lines: list[tuple[list[object], Sequence[TaskResult]]] = []
     for number, result in enumerate(first.tasks):
         cells: list[object] = [result.task, result.metric]
         floors = [run.scorecard.tasks[number].floor for run in runs]
@@ -173,33 +171,26 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
             cells.append(f"{percent(found.score)} [{percent(low)}, {percent(high)}]{flag}")
         floor = next((value for value in floors if value is not None), None)
         cells += [percent(result.chance), percent(floor)]
-        if hares:
-            grey += [(len(rows), len(cells))] if result.substitute else []
-            score = best.scores.get(result.task) if result.suite == HARES else None
-            cells.append(percent(None if score is None else score / 100))
-        rows.append(cells)
+        lines.append((cells, [result]))
     for suite, summary in first.summaries().items():
         means = [run.scorecard.summaries()[suite] for run in runs]
         domains = list(summary.domains) if len(summary.domains) > 1 else []
         for domain in (*domains, None):
             among = [one for one in first.tasks if one.suite == suite and domain in (None, one.domain)]
             title = f"{summary.title} ({suite})" if domain is None else f"mean {domain}"
-            cells = [
-                title,
-                "",
-                *(percent(one.mean if domain is None else one.domains[domain]) for one in means),
-                "",
-                "",
-            ]
-            if hares:
-                grey += [(len(rows), len(cells))] if any(one.substitute for one in among) else []
-                cells.append(_mean_of(best, among))
-            rows.append(cells)
-    columns = ["task", "metric", *names, "chance", "floor", *([f"{PREFIX}{BEST}"] if hares else [])]
+            scores = [percent(one.mean if domain is None else one.domains[domain]) for one in means]
+            lines.append(([title, "", *scores, "", ""], among))
+    columns = ["task", "metric", *names, "chance", "floor"]
+    grey = []
+    if HARES in first.summaries():
+        columns.append(f"{PREFIX}{BEST}")
+        for number, (cells, results) in enumerate(lines):
+            beside = published_cell(published()[BEST], results)
+            grey += [(number, len(cells))] if beside.other_clips else []
+            cells.append(percent(beside.score))
+    rows = [cells for cells, _ in lines]
     title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
     print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
-    if grey:
-        out.print("grey: the paper's split was never published, so its score is about other clips")
     for run in runs:
         for result in run.scorecard.tasks:
             for warning in result.warnings:
@@ -214,13 +205,6 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
     for run in runs:
         out.print(safe(run.folder), soft_wrap=True)
-
-
-def _mean_of(row: "PublishedRow", results: "Sequence[TaskResult]") -> str:
-    """Of a published row over the same tasks."""
-    scores = [row.scores[result.task] for result in results if result.suite == HARES]
-    printed = [score / 100 for score in scores if score is not None]
-    return percent(fmean(printed)) if printed and len(printed) == len(results) else ""
 
 
 def _plan_lines(plan: "Plan") -> list[str]:

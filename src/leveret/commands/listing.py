@@ -12,7 +12,7 @@ from leveret.commands.console import out, print_table
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Encoders, adapters, tasks, probes, objectives and the paper's published rows, by name.
+    """Encoders, adapters, tasks, probes, objectives, recipes, export formats and the paper's published rows, by name.
 
     Examples:
       leveret list
@@ -20,9 +20,9 @@ class List:
       leveret list encoders --json
     """
 
-    what: tyro.conf.Positional[Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "published"]] = (
-        "all"
-    )
+    what: tyro.conf.Positional[
+        Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "formats", "published"]
+    ] = "all"
     """Which room."""
     json: bool = False
     """Print JSON on standard output."""
@@ -31,10 +31,11 @@ class List:
         """Look, print."""
         from leveret.registry import ROOMS
 
-        rooms = [*ROOMS, "published"] if self.what == "all" else [self.what]
+        others = {"recipes": _recipes, "published": _published}
+        rooms = [*ROOMS, "recipes", "formats", "published"] if self.what == "all" else [self.what]
         if self.what == "encoders":
             rooms.append("adapters")  # the other encoders that a spec can name
-        found = {room: _published() if room == "published" else _entries(room) for room in rooms}
+        found = {room: others[room]() if room in others else _entries(room) for room in rooms}
         if self.json:
             sys.stdout.write(json.dumps(found, indent=1) + "\n")
             return 0
@@ -54,6 +55,11 @@ def _entries(room: str) -> list[dict[str, object]]:
 
     if room == "encoders":
         return [_encoder(name) for name in entries(room)]
+    if room == "formats":
+        return [
+            {"name": name, "writes": entry.suffix or "folder", "what": entry.what}
+            for name, entry in entries("exporting", "FORMATS").items()
+        ]
     colon = ":" if room == "adapters" else ""  # what follows it is the first word of what they are
     return [
         {"name": f"{name}{colon}", "what": getattr(entry, "title", None) or _first_line(entry)}
@@ -74,6 +80,25 @@ def _encoder(name: str) -> dict[str, object]:
         "width": encoder.embed_dim,
         "layers": " ".join(encoder.layers),
     }
+
+
+def _recipes() -> list[dict[str, object]]:
+    from leveret.recipes import GPU, in_days, recipes
+
+    return [
+        {
+            "name": recipe.name,
+            "encoder": recipe.encoder,
+            "objective": recipe.objective,
+            "data": recipe.row.pretrain_data,
+            "batch": recipe.batch,
+            "steps": recipe.steps,
+            f"{GPU}, estimated": in_days(recipe.gpu_seconds),
+            "tables": " ".join(map(str, recipe.row.tables)),
+            "HARES": recipe.row.averages["hares"],
+        }
+        for recipe in recipes().values()
+    ]
 
 
 def _published() -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ disk was full or somebody pressed Ctrl-C is kept there, and the same command goe
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOSPC
 from pathlib import Path
 from shutil import copyfile, rmtree
@@ -18,6 +18,7 @@ from leveret.archives import ArchiveError, is_archive, unpack
 from leveret.dataroots import VARIABLE, DataRoots
 from leveret.datasets.checking import examine_names
 from leveret.datasets.downloading import fetch
+from leveret.datasets.subjects import OWN_SPLITS
 from leveret.findings import Finding, usable, with_status
 from leveret.home import require_space
 from leveret.progress import Reporter
@@ -38,12 +39,19 @@ class Plan:
         folder: Where it will lie.
         state: "fetched" if it is to be fetched; "there" and "by hand" take nothing.
         num_bytes: To download still; None is unknown.
+        variant: Of the dataset, the one that is got; empty where it has one only.
     """
 
     published: Published
     folder: Path
     state: State
     num_bytes: int | None = None
+    variant: str = ""
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """What it is made of."""
+        return self.published.archives_of(self.variant)
 
     @property
     def store(self) -> Path:
@@ -58,7 +66,7 @@ class Plan:
         """
         if self.state == "fetched":
             there = next(place for place in self.folder.absolute().parents if place.is_dir())
-            unpacked = UNPACKED_BYTES_PER_BYTE * (_published_bytes(self.published) or 0)
+            unpacked = UNPACKED_BYTES_PER_BYTE * (_published_bytes(self.published, self.variant) or 0)
             require_space(there, round((self.num_bytes or 0) + unpacked), f"getting {self.published.title}")
 
 
@@ -80,8 +88,9 @@ def plan_to_get(published: Published, data: DataRoots) -> Plan:
 
     Raises:
         DatasetError: Nobody says where, or something else is there.
+        UnknownNameError: It has no such variant.
     """
-    folder = data.place(published.name)
+    folder, variant = data.place(published.name), data.variant(published)
     if folder is None:
         raise DatasetError(
             f"nobody says where {published.title} shall lie: give --data ROOT, --data {published.name}=PATH, or set "
@@ -90,13 +99,18 @@ def plan_to_get(published: Published, data: DataRoots) -> Plan:
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; the folder of {published.title} shall be there: give another --data")
     if folder.is_dir() and any(folder.iterdir()):
-        return Plan(published, folder, "there")
-    if not published.archives:
-        return Plan(published, folder, "by hand")
-    total = _published_bytes(published)
-    plan = Plan(published, folder, "fetched", total)
-    came = sum(path.stat().st_size for path in plan.store.glob("*") if path.is_file())
-    return Plan(published, folder, "fetched", None if total is None else max(0, total - came))
+        return Plan(published, folder, "there", variant=variant)
+    if not published.archives_of(variant):
+        return Plan(published, folder, "by hand", variant=variant)
+    total = _published_bytes(published, variant)
+    plan = Plan(published, folder, "fetched", total, variant)
+    wanted = {archive.name for archive in plan.archives}
+    came = sum(
+        path.stat().st_size
+        for path in plan.store.glob("*")
+        if path.is_file() and path.name.removesuffix(".part") in wanted
+    )
+    return replace(plan, num_bytes=None if total is None else max(0, total - came))
 
 
 def get(plan: Plan, reporter: Reporter, keep_archives: bool = False) -> Got:
@@ -114,8 +128,8 @@ def get(plan: Plan, reporter: Reporter, keep_archives: bool = False) -> Got:
     with _alone(plan), _told_when_full(plan):
         try:
             rmtree(partial, ignore_errors=True)  # what a killed process left
-            files = {archive.name: fetch(archive, plan.store, reporter) for archive in plan.published.archives}
-            num_files = _unpack(plan.published, files, partial, reporter)
+            files = {archive.name: fetch(archive, plan.store, reporter) for archive in plan.archives}
+            num_files = _unpack(plan.archives, files, partial, reporter)
             findings = _look_over(plan, partial)
             if plan.folder.is_dir():
                 plan.folder.rmdir()  # empty, as the plan has seen
@@ -127,15 +141,15 @@ def get(plan: Plan, reporter: Reporter, keep_archives: bool = False) -> Got:
     return Got(plan, num_files, findings)
 
 
-def _unpack(published: Published, files: dict[str, Path], folder: Path, reporter: Reporter) -> int:
+def _unpack(archives: Sequence[Archive], files: dict[str, Path], folder: Path, reporter: Reporter) -> int:
     """Every archive in its place below the folder; the number of files."""
     folder.mkdir()
     groups: dict[tuple[str, str], list[Archive]] = {}
-    for archive in published.archives:
+    for archive in archives:
         groups.setdefault((archive.part_of or archive.name, archive.into), []).append(archive)
     num_files = 0
-    for (name, into), archives in groups.items():
-        pieces = [files[archive.name] for archive in archives]
+    for (name, into), group in groups.items():
+        pieces = [files[archive.name] for archive in group]
         if not is_archive(name):
             (folder / into).mkdir(parents=True, exist_ok=True)
             _join(pieces, folder / into / name)
@@ -146,7 +160,7 @@ def _unpack(published: Published, files: dict[str, Path], folder: Path, reporter
                 num_files += unpack(pieces, folder / into, advance)
             except ArchiveError:
                 # what no checksum vouches for may be a page of the server in place of the file: not to be found again
-                for archive, piece in zip(archives, pieces, strict=True):
+                for archive, piece in zip(group, pieces, strict=True):
                     if not archive.checksum:
                         piece.unlink()
                 raise
@@ -164,9 +178,11 @@ def _join(pieces: Sequence[Path], path: Path) -> None:
 def _look_over(plan: Plan, partial: Path) -> list[Finding]:
     """What the names say; refused where nothing else vouches for the archives."""
     published = plan.published
-    variant = published.variants[0] if isinstance(published, Dataset) and published.variants else ""
+    # the user's own splits are a list that nobody has given here
+    own = isinstance(published, Dataset) and plan.variant == OWN_SPLITS
+    variant = DataRoots().variant(published) if own else plan.variant
     findings = examine_names(published, DataFolder(partial, None, variant))
-    unsure = [archive for archive in published.archives if not archive.checksum]
+    unsure = [archive for archive in plan.archives if not archive.checksum]
     # where a person has a step to do still, something is missing rightly
     if unsure and not published.how and not usable(findings):
         for archive in unsure:
@@ -179,9 +195,13 @@ def _look_over(plan: Plan, partial: Path) -> list[Finding]:
     return findings
 
 
-def _published_bytes(published: Published) -> int | None:
-    sizes = [archive.num_bytes for archive in published.archives]
-    return sum(size for size in sizes if size is not None) if None not in sizes else published.num_bytes
+def _published_bytes(published: Published, variant: str) -> int | None:
+    archives = published.archives_of(variant)
+    sizes = [archive.num_bytes for archive in archives if archive.num_bytes is not None]
+    if len(sizes) == len(archives):
+        return sum(sizes)
+    # what is said of the whole is about the default
+    return published.num_bytes if archives == published.archives_of(DataRoots().variant(published)) else None
 
 
 @contextmanager

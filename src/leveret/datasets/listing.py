@@ -12,7 +12,7 @@ from typing import Any
 from leveret.dataroots import DataRoots
 from leveret.datasets.names import corpora
 from leveret.paper import tasks as tasks_of_table_1
-from leveret.published_audio import Dataset, Published
+from leveret.published_audio import Archive, Dataset, Published
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Listed:
         official: What that reconciles with; more than one where its tasks are different versions of it.
         get: The command that fetches it, or "by hand".
         how: What a person does by hand.
+        archives: What the command fetches, with the variants that need it.
         there: Its folder; None where it is not there, or nobody said where to look.
     """
 
@@ -74,6 +75,7 @@ class Listed:
     how: str
     source: str
     variants: tuple[str, ...]
+    archives: tuple[Archive, ...]
     there: str | None
 
     def described(self) -> dict[str, Any]:
@@ -98,6 +100,6 @@ def _line(one: Published, data: DataRoots) -> Listed:
         paper=" / ".join(numbers), official=tuple(counts),
         hours=one.hours, num_bytes=one.num_bytes, licence=one.licence,
         get=f"leveret data get {one.name}" if one.archives else "by hand", how=one.how, source=one.source,
-        variants=one.variants if isinstance(one, Dataset) else (),
+        variants=one.variants if isinstance(one, Dataset) else (), archives=one.archives,
         there=str(place) if place is not None and place.is_dir() else None,
     )  # fmt: skip

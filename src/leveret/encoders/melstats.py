@@ -37,9 +37,9 @@ class MelStats(SpectrogramEncoder):
     def maps(self, x: Float[Tensor, "B 1 T F"]) -> dict[str, tuple[Tensor, ...]]:
         """The statistics as a map of one cell."""
         std, mean = torch.std_mean(x[:, 0], dim=1, correction=0)  # (B, F)
-        half = (x.shape[2] + 1) // 2  # the middle frame counts as early; a single frame has no second half
-        first, second = x[:, 0, :half], x[:, 0, half:]
-        change = first.mean(1) - second.mean(1) if x.shape[2] > 1 else torch.zeros_like(mean)
+        half = (x.shape[2] + 1) // 2  # the middle frame counts as early; a single frame is both halves
+        first, second = x[:, 0, :half], x[:, 0, torch.sym_min(half, x.shape[2] - 1) :]
+        change = first.mean(1) - second.mean(1)
         return {"statistics": (torch.cat([mean, std, change], 1)[:, :, None, None],)}
 
 

@@ -81,7 +81,7 @@ class NFResBlock(nn.Module):
         activated = F.relu(x)
         shortcut = x if self.conv_shortcut is None else self.conv_shortcut(activated)
         branch = self.conv2(F.relu(self.conv1(F.relu(self.conv0(activated)))))
-        gate = self.stochastic_depth(branch.new_ones(len(branch), 1, 1, 1)) * (ALPHA * self.skip_gain)
+        gate = self.stochastic_depth(branch.new_ones(branch.shape[0], 1, 1, 1)) * (ALPHA * self.skip_gain)
         return torch.addcmul(shortcut, branch, gate)
 
 

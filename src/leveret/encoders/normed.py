@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leveret.layers import Size
+
 Norm = Literal["bn", "ln", "ln_c", "in", "none"]
 
 
@@ -106,6 +108,6 @@ def he_normal(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def padded(x: Float[Tensor, "B C T F"], frames: int, mels: int) -> Float[Tensor, "B C t f"]:
+def padded(x: Float[Tensor, "B C T F"], frames: Size, mels: Size) -> Float[Tensor, "B C t f"]:
     """The map with zeros at its ends, so that it has so many frames and mel bins at least."""
-    return F.pad(x, (0, max(0, mels - x.shape[3]), 0, max(0, frames - x.shape[2])))
+    return F.pad(x, (0, torch.sym_max(0, mels - x.shape[3]), 0, torch.sym_max(0, frames - x.shape[2])))

@@ -55,8 +55,8 @@ class SpreadFrames(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C t F"]:
         """What is kept."""
-        num_frames = -(-x.shape[2] // self.stride)
-        return x[:, :, torch.arange(num_frames, device=x.device) * (x.shape[2] - 1) // max(num_frames - 1, 1)]
+        num_frames = (x.shape[2] + self.stride - 1) // self.stride
+        return x[:, :, torch.arange(num_frames, device=x.device) * (x.shape[2] - 1) // torch.sym_max(num_frames - 1, 1)]
 
 
 class OneStream(SpectrogramEncoder):

@@ -10,7 +10,6 @@ whole patches with zeros, which is the mean of a standardised one; overlapping p
 stride unseen. `vit_tiny` is ours.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,7 +91,7 @@ class ViT(SpectrogramEncoder):
         grid = x.shape[2:]
         x = x + self._positions_for(grid)
         maps: dict[str, tuple[Tensor, ...]] = {"patches": (x,)}
-        first = (self.class_token + self.class_position).expand(len(x), -1, -1)
+        first = (self.class_token + self.class_position).expand(x.shape[0], -1, -1)
         tokens = torch.cat([first, x.flatten(2).transpose(1, 2)], 1)  # (B, 1 + t f, D)
         for n, block in enumerate(self.blocks):
             tokens = block(tokens)
@@ -104,11 +103,11 @@ class ViT(SpectrogramEncoder):
     def _whole_patches(self, x: Tensor) -> Tensor:
         if self.stride < self.patch:
             return padded(x, self.patch, self.patch)
-        frames, mels = (math.ceil(size / self.patch) * self.patch for size in x.shape[2:])
+        frames, mels = ((size + self.patch - 1) // self.patch * self.patch for size in x.shape[2:])
         return padded(x, frames, mels)
 
     def _positions_for(self, grid: torch.Size) -> Tensor:
-        if tuple(grid) == self.grid:
+        if not torch.compiler.is_exporting() and tuple(grid) == self.grid:
             return self.positions
         positions: Tensor = F.interpolate(self.positions, tuple(grid), mode="bilinear", align_corners=False)
         return positions

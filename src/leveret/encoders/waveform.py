@@ -8,6 +8,7 @@ Departures: none. Waves are taken as they are, nominally in [-1, 1].
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,7 +39,7 @@ class WaveformEncoder(LayeredEncoder):
 
     def prepare(self, features: Float[Tensor, "B N"]) -> Float[Tensor, "B n"]:
         """The wave in the network's own precision, and long enough."""
-        return F.pad(features, (0, max(0, self.min_samples - features.shape[1]))).to(self.dtype)
+        return F.pad(features, (0, torch.sym_max(0, self.min_samples - features.shape[1]))).to(self.dtype)
 
     def network(self, x: Float[Tensor, "B N"]) -> Float[Tensor, "B {self.embed_dim}"]:
         """The default embedding of a wave that is long enough."""

@@ -1,4 +1,4 @@
-"""Folders that a format writes: they appear under their name when all of it is there, or not at all.
+"""Folders and files that a format writes: they appear under their name when all of it is there, or not at all.
 
 Source: ours.
 """
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 from shutil import rmtree
+from typing import BinaryIO
 
 from leveret.text import printable
 
@@ -38,6 +39,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which becomes `path` at the end; a killed writer leaves the old one, or none."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

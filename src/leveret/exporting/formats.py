@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from leveret.contracts import Encoder, EncoderConfig
+
+Reader = Callable[[Tensor], Tensor]
+"""Waves (B, N) to vectors (B, D), by what was written. A file whose format can be read back declares in a dict
+`READERS`, under the format's name, a function from what was exported and the path to one."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 Source: deepmind/slowfast_nfnets; see `leveret.haiku_weights`.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from leveret.exporting.formats import Exported, Format
-from leveret.haiku_weights import to_haiku
+from leveret.exporting.folders import whole_file
+from leveret.exporting.formats import Exported, Format, Reader
+from leveret.haiku_weights import from_haiku, read_haiku, to_haiku
 
 
 def write_haiku(exported: Exported, path: Path) -> None:
@@ -19,13 +19,14 @@ def write_haiku(exported: Exported, path: Path) -> None:
         HaikuError: The authors have no such network.
     """
     arrays = to_haiku(exported.encoder)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_haiku_back(exported: Exported, path: Path) -> Reader:
+    """The network that the file's parameters make."""
+    return from_haiku(read_haiku(path), exported.name).encoder
 
 
 FORMATS = {"haiku": Format("the authors' Haiku parameters, an .npz (NFNets)", ".npz", write_haiku)}
+READERS = {"haiku": read_haiku_back}

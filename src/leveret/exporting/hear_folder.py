@@ -10,8 +10,9 @@ Departures: timestamp embeddings are those of `leveret.hear`.
 
 from pathlib import Path
 
-from leveret.exporting.formats import Exported, Format
+from leveret.exporting.formats import Exported, Format, Reader
 from leveret.exporting.packages import write_package
+from leveret.loading import load_encoder
 
 FUNCTIONS = ("get_scene_embeddings", "get_timestamp_embeddings", "load_model")
 
@@ -25,4 +26,10 @@ def write_hear(exported: Exported, path: Path) -> None:
     write_package(exported, path, "hear_module", FUNCTIONS)
 
 
+def read_hear(exported: Exported, path: Path) -> Reader:
+    """The folder as leveret's own adapter takes it."""
+    return load_encoder(f"hear:{path}").encoder
+
+
 FORMATS = {"hear": Format("a folder that is a HEAR 2021 module, without leveret", "", write_hear)}
+READERS = {"hear": read_hear}

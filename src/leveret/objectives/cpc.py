@@ -6,14 +6,17 @@ fairseq's wav2vec.py).
 Shapes: B clips, W ranks, T frames of 20 ms, C channels of a latent, D of a context, P predicted frames, n negatives.
 Departures: the paper's size, 38m, has other explanations (encoders/bidir_cpc.py); the notes' hidden layer before the
 similarity is not here, which would add 0.5m, nor is the adversary, since the paper has no augmentation. Similarity and
-number of negatives are not in the paper: cosine / 0.1 and 100. A clip's negatives serve all of its frames, steps and
-both directions, so that they cost a product of matrices; drawn for each frame anew, a batch of 256 clips would move
-26 GB of them at a step. They lie in other clips, never in its own.
+number of negatives are not in the paper: the product over sqrt(C), and 100. The notes have a cosine; at a temperature
+of 0.1 it punishes a beginner for latents that differ, so that within twenty steps all become one and stay so for
+hundreds: `similarity="cosine"`. A clip's negatives serve all of its frames, steps and both directions, so that they
+cost a product of matrices; drawn for each frame anew, a batch of 256 clips would move 26 GB of them at a step. They lie
+in other clips, never in its own.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from leveret.collectives import gathered
 from leveret.contracts import Encoder
 from leveret.draws import Draws
 from leveret.encoders.bidir_cpc import ENCODERS, BidirCPC
+from leveret.layers import at_least_float32
 from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required
 from leveret.pretext import Representation, View, Views
 
@@ -40,6 +44,7 @@ class CPCConfig:
         first_step: Distance of the first of them. As in wav2vec's program the first that shares no sample with the
             frame at hand: 3, for latents that see 955 samples every 320.
         num_negatives: Frames of other clips that a true one is told from.
+        similarity: Of a frame and its prediction: their product as in wav2vec, over sqrt(C), or their cosine.
         temperature: Divides the cosines.
     """
 
@@ -47,6 +52,7 @@ class CPCConfig:
     steps: int = 12
     first_step: int = 3
     num_negatives: int = 100
+    similarity: Literal["product", "cosine"] = "product"
     temperature: float = 0.1
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "CPC":
@@ -90,12 +96,18 @@ class CPC(FrameObjective):
     def loss(self, representations: Sequence[Representation], views: Views) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The sum of both directions' means over all predictions of this rank's clips."""
         ((latents, past, future),) = representations
-        targets = directions(latents)
+        targets = self._comparable(latents)
         negatives = self._negatives(targets, views.draws)
         forth, forth_ahead = self._direction(self.past_heads, past, targets, negatives)
         back, back_ahead = self._direction(self.future_heads, future.flip(1), targets.flip(1), negatives)
         logs = {"forward": forth, "backward": back, "accuracy": (forth_ahead + back_ahead) / 2}
         return forth + back, {name: value.detach() for name, value in logs.items()}
+
+    def _comparable(self, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
+        """Vectors whose products are the logits, in float32 at least."""
+        if self.config.similarity == "cosine":
+            return directions(x) / math.sqrt(self.config.temperature)
+        return at_least_float32(x) / math.sqrt(math.sqrt(x.shape[-1]))
 
     def _negatives(self, targets: Float[Tensor, "B T C"], draws: Draws) -> Float[Tensor, "B n C"]:
         """Frames of other clips: every clip offers n of its own, and takes the m-th of some other one for each m."""
@@ -140,10 +152,10 @@ class CPC(FrameObjective):
         negatives: Float[Tensor, "B n C"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Summed loss of one prediction from all frames, and how many are right."""
-        predictions = directions(head(contexts))
+        predictions = self._comparable(head(contexts))
         with torch.autocast(predictions.device.type, enabled=False):
-            positive = (predictions * targets).sum(-1) / self.config.temperature
-            others = predictions @ negatives.mT / self.config.temperature  # (B, P, n)
+            positive = (predictions * targets).sum(-1)
+            others = predictions @ negatives.mT  # (B, P, n)
         return info_nce(positive, others).sum(), ahead(positive, others).sum().to(targets.dtype)
 
 

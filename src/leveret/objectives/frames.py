@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leveret.contracts import Encoder
+from leveret.layers import at_least_float32
 from leveret.pretext import CropBatch, Objective, View, Views
 
 E = TypeVar("E", bound=Encoder)
@@ -68,7 +69,7 @@ def require_frames(objective: str, crop_seconds: float, samples: int, least: int
 
 def directions(x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
     """Vectors of length one, in float32 at least; their products are cosines."""
-    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1, eps=1e-8)
+    return F.normalize(at_least_float32(x), dim=-1, eps=1e-8)
 
 
 def info_nce(positive: Float[Tensor, "*rows"], negatives: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from leveret.contracts import Encoder
 from leveret.draws import Draws
 from leveret.encoders.wav2vec2 import ENCODERS, Wav2Vec2
-from leveret.layers import Dropout
+from leveret.layers import Dropout, at_least_float32
 from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required
 from leveret.pretext import Representation, View, Views
 
@@ -91,7 +91,7 @@ class MaskedFrames(FrameObjective):
         view.draws.key(self)
         convolved = self.encoder.convolved(self.encoder.prepare(view.features))
         convolved = _ScaledGradient.apply(convolved, self.config.conv_gradient)
-        penalty = convolved.to(torch.promote_types(convolved.dtype, torch.float32)).square().mean((1, 2))
+        penalty = at_least_float32(convolved).square().mean((1, 2))
         latents = self.encoder.latents(convolved)
         num_frames = latents.shape[1]
         count = num_masked(num_frames, self.config.span, self.config.masked_share)

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret.audio import AudioError, find_audio, load
+from leveret.audio import AudioError, load
 from leveret.clips import Clip, list_digest, scored_clips
 from leveret.contracts import Task
+from leveret.corpora.opening import open_corpus
 from leveret.dataroots import DataRoots
 from leveret.datasets.duplicates import Piece, piece
 from leveret.datasets.names import corpora
@@ -73,12 +74,11 @@ def pretraining(spec: str, data: DataRoots) -> Pretraining:
         return Pretraining(spec, [(name, corpus.clips(folder_of(corpus, data, rest)))])
     path = Path(os.path.expanduser(spec))
     if path.is_dir():
-        files = find_audio([path])
-        return Pretraining(spec, [("", [Clip(str(file.relative_to(path)), file, (), "") for file in files])])
+        return Pretraining(spec, [("", open_corpus(spec).clips)])
     if path.is_file() and path.suffix in (".csv", ".parquet"):
         return Pretraining(spec, [("", read_files(path))])
     tasks = [task for dataset in datasets().values() for task in dataset.tasks]
-    if not rest and name not in (known := dict.fromkeys([*corpora(), *entries("tasks"), *tasks])):
+    if name not in (known := dict.fromkeys([*corpora(), HARES, *entries("tasks"), *tasks])):
         raise unknown_name("corpus, task, folder or table", spec, known)
     parts: dict[Piece, tuple[str, Clip]] = {}
     for task in load_tasks([spec], data=data):

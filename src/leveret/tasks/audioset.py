@@ -85,6 +85,15 @@ def audioset_clips(folder: DataFolder) -> Sequence[Clip]:
     return train
 
 
+def audioset_labels(folder: DataFolder) -> tuple[str, ...]:
+    """The display names of the 527 labels, in the order of their indices.
+
+    Raises:
+        DatasetError: The table is missing or is not that of AudioSet.
+    """
+    return tuple(read_labels(_table(folder, LABEL_TABLE)).values())
+
+
 def _train(
     folder: DataFolder, names: Mapping[str, str], elsewhere: Mapping[str, str]
 ) -> tuple[Segments, dict[Split, int]]:
@@ -135,6 +144,6 @@ CORPORA = {
         archives=tuple(
             Archive(name, (TABLES + name,), into="csv") for name in (LABEL_TABLE, BALANCED.table, UNBALANCED.table)
         ),
-        how=_HOW, clips=audioset_clips,
+        how=_HOW, clips=audioset_clips, labels=audioset_labels,
     )
 }  # fmt: skip

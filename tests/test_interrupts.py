@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM: the first is noted, a second one ends the work as ever, and nothing stays behind."""
+
+import os
+import signal
+
+import pytest
+
+from leveret.interrupts import stop_wish
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted(number):
+    before = signal.getsignal(number)
+    with stop_wish() as wish:
+        assert wish.came is None
+        os.kill(os.getpid(), number)
+        assert wish.came is number
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    with stop_wish() as wish:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert wish.came is signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_come_back_after_an_error():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(OSError, match="full"), stop_wish():
+        raise OSError("full")
+    assert signal.getsignal(signal.SIGTERM) == before
