@@ -1,15 +1,16 @@
 """The run folder: what an evaluation leaves on disk, and reading it back. Needs no torch.
 
 `config.json` (enough to start it again), `scorecard.json`, `predictions/TASK.parquet` (a row a test clip with its
-score for every class), `log.txt`; and, made of these, `report.html`. While the run goes on the folder's name ends in
-`.partial` and `results/TASK.json` holds the finished tasks: the same command takes them up again. It is renamed at the
-end, so a folder without the ending is whole.
+score for every class), `map/TASK.parquet` (test clips on a plane), `log.txt`; and, made of these, `report.html`. While
+the run goes on the folder's name ends in `.partial` and `results/TASK.json` holds the finished tasks: the same command
+takes them up again. It is renamed at the end, so a folder without the ending is whole.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
@@ -21,7 +22,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from leveret.progress import Reporter
 from leveret.results import Scorecard, TaskResult, task_result_from_json
+from leveret.text import printable
 
 PARTIAL = ".partial"
 
@@ -162,6 +165,20 @@ class RunWriter:
         if self.partial.exists() and not self.finished():
             rmtree(self.partial)
         self._unlock()
+
+
+class RunLog(Reporter):
+    """Passes on, and keeps what was said for log.txt."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.stage = reporter.stage  # type: ignore[method-assign]
+        self.lines: list[str] = []
+        self._reporter = reporter
+
+    def say(self, text: str) -> None:
+        """With the time, in the log."""
+        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
+        self._reporter.say(text)
 
 
 @dataclass(frozen=True)

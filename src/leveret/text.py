@@ -7,7 +7,10 @@ def printable(text: object, keep: str = "") -> str:
     Args:
         keep: Letters that stay although they are not printable.
     """
-    return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in str(text))
+    shown = str(text)
+    if shown.isprintable():
+        return shown  # a long text at once
+    return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in shown)
 
 
 def percent(score: float | None) -> str:

@@ -90,6 +90,8 @@ class Evaluate:
     """Draws the weights of an encoder given by its bare name."""
     save_probes: bool = False
     """Keep the fitted probes in the run folder, for `leveret classify`."""
+    embedding_map: bool = True
+    """Lay each task's test clips (up to 800) out on a plane by t-SNE, for the page: some two seconds a task."""
     contamination: Path | None = None
     """Report of `leveret data overlap` about what the encoders were trained on."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs")
@@ -129,8 +131,8 @@ class Evaluate:
             data=DataRoots.parse(self.data, self.labels, list(datasets()), self.variant), protocol=protocol,
             crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
-            seed=self.seed, save_probes=self.save_probes, contamination=self.contamination,
-            output=self.output,
+            seed=self.seed, save_probes=self.save_probes, embedding_map=self.embedding_map,
+            contamination=self.contamination, output=self.output,
         )  # fmt: skip
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()

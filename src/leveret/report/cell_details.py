@@ -6,6 +6,7 @@ Scores and intervals are per cent with one decimal. Lists of class names are kep
 from collections.abc import Sequence
 from typing import Any
 
+from leveret.report.map_details import Samples, shortened
 from leveret.report.run_facts import as_text
 from leveret.report.score_table import ScoreTable
 from leveret.report.task_details import TaskDetails, task_details
@@ -14,8 +15,6 @@ from leveret.runs import Run
 from leveret.text import percent
 
 METRIC_TITLES = {"map": "mAP", "exact_match": "exact match", "micro_f1": "micro-F1", "macro_f1": "macro-F1"}
-LONGEST = 200
-"""Letters of a file name; the middle of a longer one is left out."""
 
 
 def metric_title(metric: str) -> str:
@@ -29,11 +28,12 @@ def rounded(score: float | None) -> float | None:
     return None if score is None else float(percent(score))
 
 
-def table_details(one: ScoreTable, classes: dict[tuple[str, ...], int]) -> dict[str, Any]:
+def table_details(one: ScoreTable, classes: dict[tuple[str, ...], int], samples: Samples) -> dict[str, Any]:
     """A score table with the details of all its cells.
 
     Args:
         classes: Lists of class names with their numbers; new ones are added.
+        samples: Clips of the embedding maps; new ones are added.
     """
     return {
         "protocol": one.protocol,
@@ -45,7 +45,7 @@ def table_details(one: ScoreTable, classes: dict[tuple[str, ...], int]) -> dict[
                 "domain": domain.domain,
                 "metric": metric_title(line.metric),
                 "cells": [
-                    _cell(column.run, score.key, score.result, classes)
+                    _cell(column.run, score.key, score.result, classes, samples)
                     if column.run is not None and score.result is not None
                     else {"score": rounded(score.value), "other": score.other_clips}
                     for column, score in zip(one.columns, line.scores, strict=True)
@@ -57,8 +57,12 @@ def table_details(one: ScoreTable, classes: dict[tuple[str, ...], int]) -> dict[
     }
 
 
-def _cell(run: Run, key: str, result: TaskResult, classes: dict[tuple[str, ...], int]) -> dict[str, Any]:
+def _cell(
+    run: Run, key: str, result: TaskResult, classes: dict[tuple[str, ...], int], samples: Samples
+) -> dict[str, Any]:
     low, high = result.interval
+    predictions = run.predictions(key)
+    lists = [_number(names, classes) for names in predictions.vocabulary.values()]
     return {
         "run": True,
         "score": rounded(result.score),
@@ -74,7 +78,9 @@ def _cell(run: Run, key: str, result: TaskResult, classes: dict[tuple[str, ...],
             "classes": _number(list(result.per_class), classes),
             "values": [rounded(value) for value in result.per_class.values()],
         },
-        **_confused(task_details(run.predictions(key)), classes),
+        **_confused(task_details(predictions), classes),
+        "names": list(predictions.vocabulary),
+        "map": samples.map_of(run, key, predictions, lists),
     }
 
 
@@ -125,7 +131,7 @@ def _confused(details: TaskDetails, classes: dict[tuple[str, ...], int]) -> dict
             for slot in details.confusions
         ],
         "clips": [
-            [_shortened(clip.clip), ", ".join(clip.true), ", ".join(clip.predicted), f"{clip.margin:.2f}"]
+            [shortened(clip.clip), ", ".join(clip.true), ", ".join(clip.predicted), f"{clip.margin:.2f}"]
             for clip in details.clips
         ],
     }
@@ -133,8 +139,3 @@ def _confused(details: TaskDetails, classes: dict[tuple[str, ...], int]) -> dict
 
 def _number(names: Sequence[str], classes: dict[tuple[str, ...], int]) -> int:
     return classes.setdefault(tuple(map(str, names)), len(classes))
-
-
-def _shortened(name: str) -> str:
-    half = LONGEST // 2
-    return name if len(name) <= LONGEST else f"{name[:half]}...{name[-half:]}"

@@ -8,7 +8,7 @@ be half of the size that the page may have.
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,9 @@ from markupsafe import Markup, escape
 
 from leveret.comparison import Compared, ComparisonError, compare
 from leveret.paper import PublishedRow
+from leveret.progress import Reporter
 from leveret.report.cell_details import metric_title, table_details
+from leveret.report.map_details import Samples
 from leveret.report.run_facts import run_facts
 from leveret.report.score_table import Line, Score, ScoreTable, by_protocol, default_rows, score_tables
 from leveret.runs import Run
@@ -39,36 +41,63 @@ PROTOCOLS = {
 SHADES = 20
 
 
-def page(runs: Sequence[Run], rows: Sequence[PublishedRow] | None = None, *, compared: bool = True) -> str:
+def page(
+    runs: Sequence[Run],
+    rows: Sequence[PublishedRow] | None = None,
+    *,
+    compared: bool = True,
+    folder: Path | None = None,
+    embed_audio: bool = False,
+    reporter: Reporter | None = None,
+) -> str:
     """The HTML of one or more runs.
 
     Args:
         rows: Published rows beside the suite `hares`; None takes those of the paper's table 4.
         compared: With paired comparisons of the runs of each protocol, which take seconds to minutes.
+        folder: Where the page will lie: clips of the embedding maps whose files are there can be heard from it.
+        embed_audio: The page holds the beginnings of as many of these clips as it has room for, in place of links.
+        reporter: Told how many those are.
 
     Raises:
         RunError: A run's predictions are missing or damaged.
+        ExcerptError: No sound can be written for the page.
     """
     assert runs, "a page of no run"
     tables = score_tables(runs, default_rows() if rows is None else rows)
     classes: dict[tuple[str, ...], int] = {}
-    details = [table_details(one, classes) for one in tables]
+    samples = Samples()
+    details = [table_details(one, classes, samples) for one in tables]
     data = {"tables": details, "classes": [list(names) for names in classes]}
+    shown = _safe(
+        {
+            "title": _title(runs, tables),
+            "version": __version__,
+            "finished": _finished(runs),
+            "tables": [_table(number, one) for number, one in enumerate(tables)],
+            "comparisons": _comparisons(runs) if compared else [],
+            "facts": [run_facts(run) for run in runs],
+        }
+    )
+    if not embed_audio:
+        return _rendered(shown, data | samples.heard(samples.links(folder) if folder else {}))
+    from leveret.report.excerpts import EXCERPT_SECONDS, excerpts
+
+    without = len(_rendered(shown, data | samples.heard({})).encode("utf-8", "replace"))
+    numbers = 10 * sum(map(len, samples.sounds))  # of the sources, and commas
+    embedded = excerpts(samples.sounds, LARGEST_BYTES - without - numbers, reporter or Reporter())
+    return _rendered(shown, data | samples.heard(embedded) | {"excerptSeconds": EXCERPT_SECONDS})
+
+
+def _rendered(shown: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     style, script = _part("page.css"), _part("page.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"breakable": _breakable}
     return environment.from_string(_part("page.html")).render(
-        **_safe(
-            {
-                "title": _title(runs, tables),
-                "version": __version__,
-                "finished": _finished(runs),
-                "tables": [_table(number, one) for number, one in enumerate(tables)],
-                "comparisons": _comparisons(runs) if compared else [],
-                "facts": [run_facts(run) for run in runs],
-            }
-        ),
-        policy=f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}",
+        **shown,
+        # sound: what is in the page, and files that lie beside it
+        policy="default-src 'none'; img-src data:; media-src 'self' file: data:; "
+        f"style-src {_digest(style)}; script-src {_digest(script)}",
         style=Markup(style),
         script=Markup(script),
         # no end of a script tag, no comment: a name that holds one stays text
@@ -89,7 +118,7 @@ def write_page(path: Path, text: str) -> None:
 def write_run_page(run: Run) -> str:
     """The page of a run alone, in its folder; says why where there is none: a run is whole without it."""
     try:
-        write_page(run.folder / REPORT, page([run]))
+        write_page(run.folder / REPORT, page([run], folder=run.folder))
     except (OSError, ValueError) as error:
         return f"note: no {REPORT} in {run.folder} ({error}); `leveret report` makes one"
     return ""
@@ -142,17 +171,16 @@ def _table(number: int, one: ScoreTable) -> dict[str, Any]:
 
 
 def _line(line: Line, place: str) -> dict[str, Any]:
-    chances = [score.result.chance for score in line.scores if score.result is not None]
     return {
         "title": line.title,
         "metric": metric_title(line.metric),
         "stands_for": line.stands_for,
         "place": place,
-        "cells": [_cell(line, score, chances[0] if chances else None) for score in line.scores],
+        "cells": [_cell(line, score) for score in line.scores],
     }
 
 
-def _cell(line: Line, score: Score, chance: float | None) -> dict[str, Any]:
+def _cell(line: Line, score: Score) -> dict[str, Any]:
     result = score.result
     tip = []
     if result is not None:
@@ -166,7 +194,7 @@ def _cell(line: Line, score: Score, chance: float | None) -> dict[str, Any]:
     return {
         "text": percent(score.value),
         "value": "" if score.value is None else f"{score.value:.6f}",
-        "shade": None if score.value is None or chance is None else _shade(score.value, chance),
+        "shade": None if (share := line.share(score)) is None else round(SHADES * share),
         "run": result is not None,
         "tip": "\n".join(tip),
         "warnings": [] if result is None else result.warnings,
@@ -174,12 +202,6 @@ def _cell(line: Line, score: Score, chance: float | None) -> dict[str, Any]:
         "grey": score.other_clips,
         "note": score.note,
     }
-
-
-def _shade(score: float, chance: float) -> int:
-    """Where a score lies between chance and all right, in SHADES steps."""
-    share = (score - chance) / (1 - chance) if chance < 1 else 0.0
-    return round(SHADES * min(1.0, max(0.0, share)))
 
 
 def _comparisons(runs: Sequence[Run]) -> list[dict[str, Any]]:

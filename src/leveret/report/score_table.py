@@ -72,6 +72,13 @@ class Line:
     stands_for: str
     scores: Sequence[Score]
 
+    def share(self, score: Score) -> float | None:
+        """Where one of the scores lies between the task's chance, 0, and all right, 1; None for a mean or no score."""
+        chance = next((one.result.chance for one in self.scores if one.result is not None), None)
+        if score.value is None or chance is None:
+            return None
+        return min(1.0, max(0.0, (score.value - chance) / (1 - chance))) if chance < 1 else 0.0
+
 
 @dataclass(frozen=True)
 class DomainLines:

@@ -170,6 +170,125 @@
     return svg;
   }
 
+  // the embedding map: a point a clip; the nearest one to the pointer, or the one that the arrow keys came to, is told
+  const COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#d4a72c", "#ff9da7", "#9c755f", "#8a94a0"];
+  const REACH = 16; // pixels
+  const colourOf = (k, many) => (many ? `hsl(${(k * 137.508) % 360} 60% ${[42, 55, 66][k % 3]}%)` : COLOURS[k]);
+
+  function pointsOf(map) {
+    const bytes = Uint8Array.from(atob(map.xy), (letter) => letter.charCodeAt(0)), view = new DataView(bytes.buffer);
+    return Array.from({ length: bytes.length / 4 }, (_, k) => [view.getUint16(4 * k, true) / 65535, 1 - view.getUint16(4 * k + 2, true) / 65535]);
+  }
+
+  function embeddingMap(cell, width) {
+    const map = cell.map, sample = data.samples[map.sample], points = pointsOf(map), tags = cell.slots.length === 0;
+    const lists = sample.classes.map((number) => data.classes[number]);
+    const side = Math.min(620, width), edge = 12, radius = points.length > 300 ? 3.5 : 5;
+    const at = points.map(([x, y]) => [edge + x * (side - 2 * edge), edge + y * (side - 2 * edge)]);
+    const svg = draw("svg", { class: "map", width: side, height: side, viewBox: `0 0 ${side} ${side}`, tabindex: 0, role: "application",
+      "aria-label": `Embedding map of ${points.length} test clips. Arrow keys go from clip to clip, Enter plays one.` });
+    const dots = at.map(([x, y]) => draw("circle", { cx: x, cy: y, r: radius }));
+    const ring = draw("circle", { class: "ring", r: radius + 4, visibility: "hidden" });
+    svg.append(draw("rect", { class: "frame", x: 0.5, y: 0.5, width: side - 1, height: side - 1, rx: 6 }), draw("g", {}, ...dots), ring);
+    const told = make("p", { class: "told", "aria-live": "polite" }, "\u00a0");
+    const player = make("audio", { controls: "", preload: "none", hidden: "" });
+    const legend = make("p", { class: "key colours" });
+    const heard = sample.audio.filter((one) => one >= 0).length;
+    let slot = 0, chosen = "", now = -1;
+
+    const labelled = (k) => (tags ? sample.labels[k].map((n) => lists[0][n]).join(", ") : sample.labels[k].map((n, s) => lists[s][n]).join(", "));
+    const has = (k, n) => (tags ? sample.labels[k].includes(n) : sample.labels[k][slot] === n);
+    const leading = (k) => (tags ? sample.labels[k][0] : sample.labels[k][slot]);
+    const present = () => [...new Set(points.flatMap((_, k) => (tags ? sample.labels[k] : [sample.labels[k][slot]])))].sort((a, b) => a - b);
+
+    function paint() {
+      const found = present(), many = found.length > COLOURS.length, place = new Map(found.map((n, k) => [n, k]));
+      dots.forEach((dot, k) => {
+        const first = leading(k), faint = chosen !== "" && !has(k, Number(chosen));
+        const shade = chosen === "" ? first : Number(chosen);
+        if (faint || shade === undefined) dot.removeAttribute("fill"); else dot.setAttribute("fill", colourOf(place.get(shade), many));
+        dot.setAttribute("class", faint ? "faint" : "clear");
+      });
+      dots.filter((dot) => dot.classList.contains("clear")).forEach((dot) => dot.parentNode.append(dot));
+      legend.replaceChildren(...(many ? [`${found.length} classes: too many for colours to name them; choose one, or point at a clip`]
+        : found.map((n) => { const mark = draw("svg", { width: 10, height: 10, "aria-hidden": "true" }, draw("circle", { cx: 5, cy: 5, r: 5, fill: colourOf(place.get(n), false) }));
+          return make("span", {}, mark, soft(lists[slot][n])); })));
+    }
+
+    function tellClip(k, pointed) {
+      now = k;
+      if (k < 0) { ring.setAttribute("visibility", "hidden"); quiet(); return; }
+      const [x, y] = at[k], can = sample.audio[k] >= 0;
+      for (const [name, value] of [["cx", x], ["cy", y], ["visibility", "visible"]]) ring.setAttribute(name, value);
+      svg.classList.toggle("hears", can);
+      told.replaceChildren(make("b", {}, soft(sample.clips[k])), ` ${labelled(k)}`);
+      if (!pointed) return;
+      tip.textContent = `${sample.clips[k]}\n${labelled(k)}${can ? "\nclick to hear it" : ""}`;
+      tip.hidden = false;
+      const box = svg.getBoundingClientRect(), own = tip.getBoundingClientRect();
+      tip.style.left = `${Math.min(Math.max(8, box.left + x - own.width / 2), innerWidth - own.width - 8)}px`;
+      tip.style.top = `${box.top + y > own.height + 20 ? box.top + y - own.height - 12 : box.top + y + 14}px`;
+    }
+
+    function nearest(event) {
+      const box = svg.getBoundingClientRect(), scale = side / box.width;
+      const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+      let best = -1, least = REACH ** 2;
+      at.forEach(([px, py], k) => {
+        const far = (px - x) ** 2 + (py - y) ** 2;
+        if (far < least && dots[k].classList.contains("clear")) { best = k; least = far; }
+      });
+      return best;
+    }
+
+    function play(k) {
+      if (k < 0 || sample.audio[k] < 0) return;
+      player.src = data.audio[sample.audio[k]];
+      player.hidden = false;
+      player.setAttribute("aria-label", sample.clips[k]);
+      player.play().catch(() => { /* told by the error event; a stop by the next click is none */ });
+    }
+    player.addEventListener("error", () => {
+      told.append(" \u2013 cannot be played: the file lies there no longer, or this browser does not know its format");
+    });
+
+    function step(key) {
+      const axis = key === "ArrowLeft" || key === "ArrowRight" ? 0 : 1, sign = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+      if (now < 0) return tellClip(0, true);
+      let best = now, least = Infinity; // ahead, and rather straight than near
+      at.forEach((point, k) => {
+        const ahead = sign * (point[axis] - at[now][axis]), aside = Math.abs(point[1 - axis] - at[now][1 - axis]);
+        if (k !== now && ahead > 0 && ahead + 2 * aside < least) { best = k; least = ahead + 2 * aside; }
+      });
+      return tellClip(best, true);
+    }
+
+    svg.addEventListener("pointermove", (event) => tellClip(nearest(event), true));
+    svg.addEventListener("pointerleave", () => tellClip(-1));
+    svg.addEventListener("click", (event) => { const k = nearest(event); tellClip(k, true); play(k); });
+    svg.addEventListener("keydown", (event) => {
+      if (event.key.startsWith("Arrow")) step(event.key); else if (event.key === "Enter" || event.key === " ") play(now); else return;
+      event.preventDefault();
+    });
+
+    const classNames = make("select", { "aria-label": "Class on the map", onchange: (event) => { chosen = event.target.value; paint(); } });
+    const fill = () => classNames.replaceChildren(make("option", { value: "" }, tags ? "every tag" : "every class"),
+      ...present().map((n) => make("option", { value: n }, lists[slot][n])));
+    const slots = lists.length > 1 ? make("select", { "aria-label": "Coloured by",
+      onchange: (event) => { slot = Number(event.target.value); chosen = ""; fill(); paint(); } },
+    ...cell.names.map((name, k) => make("option", { value: k }, `by ${name}`))) : null;
+    fill();
+    paint();
+    const some = points.length < map.of ? `a sample of ${points.length.toLocaleString("en")} of ${map.of.toLocaleString("en")} test clips, each class in its share`
+      : `${points.length.toLocaleString("en")} test clips`;
+    const only = data.excerptSeconds ? `the first ${data.excerptSeconds} s of ${heard.toLocaleString("en")} of them can be heard: click`
+      : heard === points.length ? "click to hear one" : heard ? `${heard.toLocaleString("en")} of them can be heard: click` : "their files do not lie beside this page, so none can be heard";
+    return make("div", { class: "mapped" }, make("h4", {}, "Embedding map"),
+      make("p", { class: "key" }, `PCA, then t-SNE (perplexity ${map.perplexity}, made in ${map.seconds} s) of ${some}${tags ? ", coloured by the first tag" : ""}; `
+        + `near clips have near vectors, wide gaps mean little; ${only}`),
+      make("div", { class: "choose" }, slots, classNames), svg, told, player, legend);
+  }
+
   function listed(titles, rows, kind) {
     const head = make("tr", {}, ...titles.map(([title, number]) => make("th", { scope: "col", class: number ? "number" : "" }, title)));
     const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, soft(text)))));
@@ -231,6 +350,7 @@
           make("dl", { class: "facts" }, ...cell.facts.map(([name, value]) =>
             make("div", { class: value.length > 60 ? "wide" : "" }, make("dt", {}, name), make("dd", {}, value)))))),
       make("div", {}, ...perClass(cell).filter((part) => part !== null)),
+      cell.map ? embeddingMap(cell, Math.min(640, inner)) : "",
       ...confusions(cell, width),
       make("div", {}, ...confusedClips(cell)));
     const pressed = document.querySelector(`[data-open="${t}.${k}.${c}"]`);
