@@ -57,7 +57,7 @@ class EvaluateConfig:
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
         save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
-        embedding_map: Lay the test clips of each task out on a plane, for the page: some two seconds a task.
+        embedding_map: Lay the test clips of each task out on a plane, for the page: about a second a task.
         contamination: Report of `leveret data overlap` about what all the encoders but the floor were trained on.
         output: Folder for the run folders.
     """

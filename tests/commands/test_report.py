@@ -3,9 +3,11 @@ import subprocess
 import sys
 
 import pytest
+from tests.report.test_map_details import add_map, tones
 from tests.report.toy_runs import scored, single, write_run
 
 from leveret import cli
+from leveret.runs import find_runs
 
 
 @pytest.fixture
@@ -37,6 +39,33 @@ def test_a_table_goes_to_standard_output_or_into_a_file(folder, capsys):
     assert cli.main(["report", "runs", "--table", "csv", "--protocol", "quick", "-o", "t.csv"]) == 0
     assert (folder / "t.csv").read_text() == printed
     assert not (folder / "report.html").exists()
+
+
+def test_a_page_with_its_sounds_says_how_many_and_needs_no_torch(folder):
+    (run, *_) = find_runs(folder / "runs" / "one")
+    add_map(run, "farm", single(0.5).clip[:3], tones(folder / "tones", 3))
+    script = (
+        "import sys, leveret.cli\n"
+        "assert leveret.cli.main(['report', 'runs', '--protocol', 'quick', '--embed-audio', '--no-compare']) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert "3 of 3 clips can be heard, the first 5 s of each" in done.stderr
+    assert (folder / "report.html").read_text().count("data:audio/mpeg;base64,") == 3
+    linked = ["report", "runs", "--protocol", "quick", "--no-compare"]
+    assert cli.main(linked) == 0
+    assert '"audio":["tones/0.wav","tones/1.wav","tones/2.wav"]' in (folder / "report.html").read_text()
+
+
+def test_figures_come_beside_the_page_or_a_table(folder, capsys):
+    pytest.importorskip("matplotlib")
+    assert cli.main(["report", "runs", "--figures", "pictures", "--table", "csv", "--protocol", "quick"]) == 0
+    found = capsys.readouterr()
+    assert found.err == "2 figures: pictures\n"
+    assert found.out.startswith("protocol,suite,")
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == [
+        "scores-quick-mine.png", "scores-quick-mine.svg"
+    ]  # fmt: skip
 
 
 def _later_schema(folder):

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from tests.report.test_map_details import add_map
 from tests.report.toy_runs import NUM_CLIPS, hares, scored, single, slots, tags, write_run
 
 from leveret.comparison import compare
+from leveret.embedding_map import NUM_CLIPS as SHOWN
 from leveret.report.page import LARGEST_BYTES, REPORT, page, write_run_page
-from leveret.runs import Predictions
+from leveret.runs import Predictions, task_keys
 from leveret.text import percent
 
 
@@ -232,6 +234,9 @@ def test_encoders_on_tasks_of_many_classes_are_small_enough_to_mail(tmp_path):
             found += [scored(Predictions(ids, ids, labels, {"": names}, [scores], "accuracy"), f"{task} {k}")
                       for k in range(3)]  # fmt: skip
         runs.append(write_run(tmp_path / f"run{number}", found, encoder=f"encoder {number}"))
+        for key, (_, predictions) in zip(task_keys([("", one.task) for one, _ in found]), found, strict=True):
+            clips = predictions.clip[:SHOWN]
+            add_map(runs[-1], key, clips, [tmp_path / clip for clip in clips], seed=number)
     assert len(page(runs, compared=False)) < LARGEST_BYTES / 4  # ten encoders on twelve tasks are four times as much
 
 

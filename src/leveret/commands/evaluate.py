@@ -91,7 +91,7 @@ class Evaluate:
     save_probes: bool = False
     """Keep the fitted probes in the run folder, for `leveret classify`."""
     embedding_map: bool = True
-    """Lay each task's test clips (up to 800) out on a plane by t-SNE, for the page: some two seconds a task."""
+    """Lay each task's test clips (up to 800) out on a plane by t-SNE, for the page: about a second a task."""
     contamination: Path | None = None
     """Report of `leveret data overlap` about what the encoders were trained on."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import err, in_bytes, out, safe
+from leveret.commands.console import ConsoleReporter, err, in_bytes, out, safe
 
 ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
 
@@ -23,6 +23,10 @@ class Report:
 
       leveret report runs/ paper:sf_nfnet_f0_simclr --protocol cached
 
+      leveret report runs/ --protocol quick --embed-audio -o to_mail.html
+
+      leveret report runs/ --figures figures/
+
       leveret report runs/ --table latex -o table.tex
     """
 
@@ -33,8 +37,12 @@ class Report:
     """The file; by default report.html, and standard output for a table."""
     table: Literal["markdown", "csv", "latex"] | None = None
     """A table in the layout of the paper's table 4 in place of the page."""
+    figures: Path | None = None
+    """A folder for the tables and embedding maps as SVG and PNG (pip install 'leveret[figures]')."""
     protocol: str | None = None
     """Only the runs of this protocol, such as quick or cached@20000."""
+    embed_audio: bool = False
+    """The page holds the first seconds of as many clips as 8 MB have room for; else it plays files where they lie."""
     compare: bool = True
     """With paired comparisons to the first run of each protocol: seconds, minutes for many runs."""
 
@@ -62,12 +70,22 @@ class Report:
             if self.protocol not in (known := by_protocol(runs)):
                 raise unknown_name("run of protocol", self.protocol, known)
             runs = known[self.protocol]
+        tables = score_tables(runs, rows)
+        if self.figures is not None:
+            from leveret.report.figures import write_figures
+
+            drawn, note = write_figures(self.figures, runs, tables)
+            err.print(f"{len(drawn)} figures: {safe(self.figures)}" + (f"; {note}" if note else ""), soft_wrap=True)
         if self.table:
-            text = FORMATS[self.table](score_tables(runs, rows))
+            text = FORMATS[self.table](tables)
         else:
             if self.compare and len(runs) > 1:
                 err.print(f"comparing {len(runs)} runs; --no-compare leaves it out", soft_wrap=True)
-            text = page(runs, rows, compared=self.compare)
+            folder = output.absolute().parent if output else None
+            reporter = ConsoleReporter()
+            text = page(
+                runs, rows, compared=self.compare, folder=folder, embed_audio=self.embed_audio, reporter=reporter
+            )
         if output is None:
             sys.stdout.write(text)
             return 0

@@ -184,12 +184,14 @@
     const map = cell.map, sample = data.samples[map.sample], points = pointsOf(map), tags = cell.slots.length === 0;
     const lists = sample.classes.map((number) => data.classes[number]);
     const side = Math.min(620, width), edge = 12, radius = points.length > 300 ? 3.5 : 5;
-    const at = points.map(([x, y]) => [edge + x * (side - 2 * edge), edge + y * (side - 2 * edge)]);
-    const svg = draw("svg", { class: "map", width: side, height: side, viewBox: `0 0 ${side} ${side}`, tabindex: 0, role: "application",
+    const top = Math.min(...points.map(([, y]) => y)), inside = side - 2 * edge;
+    const at = points.map(([x, y]) => [edge + x * inside, edge + (y - top) * inside]);
+    const height = Math.max(...at.map(([, y]) => y)) + edge; // no empty strip above or below
+    const svg = draw("svg", { class: "map", width: side, height, viewBox: `0 0 ${side} ${height}`, tabindex: 0, role: "application",
       "aria-label": `Embedding map of ${points.length} test clips. Arrow keys go from clip to clip, Enter plays one.` });
     const dots = at.map(([x, y]) => draw("circle", { cx: x, cy: y, r: radius }));
     const ring = draw("circle", { class: "ring", r: radius + 4, visibility: "hidden" });
-    svg.append(draw("rect", { class: "frame", x: 0.5, y: 0.5, width: side - 1, height: side - 1, rx: 6 }), draw("g", {}, ...dots), ring);
+    svg.append(draw("rect", { class: "frame", x: 0.5, y: 0.5, width: side - 1, height: height - 1, rx: 6 }), draw("g", {}, ...dots), ring);
     const told = make("p", { class: "told", "aria-live": "polite" }, "\u00a0");
     const player = make("audio", { controls: "", preload: "none", hidden: "" });
     const legend = make("p", { class: "key colours" });
@@ -258,7 +260,7 @@
       let best = now, least = Infinity; // ahead, and rather straight than near
       at.forEach((point, k) => {
         const ahead = sign * (point[axis] - at[now][axis]), aside = Math.abs(point[1 - axis] - at[now][1 - axis]);
-        if (k !== now && ahead > 0 && ahead + 2 * aside < least) { best = k; least = ahead + 2 * aside; }
+        if (ahead > 0 && ahead + 2 * aside < least && dots[k].classList.contains("clear")) { best = k; least = ahead + 2 * aside; }
       });
       return tellClip(best, true);
     }
@@ -281,12 +283,14 @@
     paint();
     const some = points.length < map.of ? `a sample of ${points.length.toLocaleString("en")} of ${map.of.toLocaleString("en")} test clips, each class in its share`
       : `${points.length.toLocaleString("en")} test clips`;
-    const only = data.excerptSeconds ? `the first ${data.excerptSeconds} s of ${heard.toLocaleString("en")} of them can be heard: click`
-      : heard === points.length ? "click to hear one" : heard ? `${heard.toLocaleString("en")} of them can be heard: click` : "their files do not lie beside this page, so none can be heard";
+    const number = heard === points.length ? "" : ` (${heard.toLocaleString("en")} of these can be heard)`;
+    const only = heard ? `click to hear ${data.excerptSeconds ? `the first ${data.excerptSeconds} s of a clip` : "a clip"}${number}`
+      : "their files do not lie beside this page, so none can be heard";
     return make("div", { class: "mapped" }, make("h4", {}, "Embedding map"),
       make("p", { class: "key" }, `PCA, then t-SNE (perplexity ${map.perplexity}, made in ${map.seconds} s) of ${some}${tags ? ", coloured by the first tag" : ""}; `
         + `near clips have near vectors, wide gaps mean little; ${only}`),
-      make("div", { class: "choose" }, slots, classNames), svg, told, player, legend);
+      make("div", { class: "choose" }, slots, classNames),
+      make("div", { class: "room" }, svg, make("div", {}, legend, told, player)));
   }
 
   function listed(titles, rows, kind) {
