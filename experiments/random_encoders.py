@@ -118,7 +118,8 @@ def told(runs: Path) -> str:
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for name in ENCODERS:
         path = runs / name / COSTS
-        lines += [_row(name, run, json.loads(path.read_text())) for run in find_runs(runs / name) if path.exists()]
+        if path.exists():
+            lines.append(_row(name, find_runs(runs / name)[-1], json.loads(path.read_text())))
     return "\n".join(lines)
 
 
