@@ -5,7 +5,8 @@
 Each encoder is the frozen copy that embedding uses, from the wave to the vector, the front end included; weights are
 freshly drawn, which changes no time. Its peer is the fastest of three products of square matrices, timed in the same
 rounds: the machine's rate of MACs at its best. The share is the encoder's rate by that one. What is not counted (front
-end, norms, activations) takes time all the same, so that no encoder comes to 100 %. One thread, float32, processor time.
+end, norms, activations) takes time all the same, so that no encoder comes to 100 %. Float32, one thread, processor
+time.
 """
 
 import argparse
