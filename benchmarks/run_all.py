@@ -13,6 +13,7 @@ SCRIPTS = {
     "mlp_probe.py": 1,
     "embed_vs_jax.py": 2,
     "onnx_vs_jax.py": 2,
+    "encoders.py": 1,
 }
 
 

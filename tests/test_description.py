@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from leveret.contracts import Encoder
 from leveret.description import describe, in_words, macs, size
@@ -100,11 +101,34 @@ def test_somebody_elses_network_is_told_from_outside():
     assert (found.features, found.parts, found.parameters, found.macs) == ((32_000,), [], None, None)
     with pytest.raises(ValueError, match="somebody else's encoder are not known"):
         macs(Foreign())
+    with pytest.raises(ValueError, match="is given sounds, not a spectrogram"):
+        describe(Foreign(), features=(1, 400, 128))
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_recurrent_layers_of_a_part_count():
+    class Recurrent(Encoder):
+        embed_dim = 6
+        layers = {"states": 6}  # noqa: RUF012
+
+        def __init__(self):
+            super().__init__()
+            self.states = nn.Sequential(nn.LSTM(4, 6, batch_first=True))
+
+        def frontend(self, wave):
+            return wave.unflatten(1, (-1, 4))
+
+        def embed(self, features, layer=None):
+            return self.states(features)[0].mean(1)
+
+    found = describe(Recurrent(), seconds=1.0)
+    by_hand = 4000 * 4 * (6 * 4 + 6 * 6)
+    assert found.macs == by_hand
+    assert [(part.shape, part.parameters, part.macs) for part in found.parts] == [((4000, 6), 288, by_hand)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_no_length_is_refused(seconds):
-    with pytest.raises(ValueError, match=r"seconds is no length of a sound; expected more than 0"):
+    with pytest.raises(ValueError, match=r"seconds is no length of a sound; expected more than 0 and at most 600"):
         describe(look_up("encoders", "melstats").build(), seconds)
 
 
