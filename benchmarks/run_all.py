@@ -14,6 +14,10 @@ SCRIPTS = {
     "embed_vs_jax.py": 2,
     "onnx_vs_jax.py": 2,
     "encoders.py": 1,
+    "train_step.py": 2,
+    "networks.py": 2,
+    "gradient_cache.py": 2,
+    "loader.py": 1,
 }
 
 
