@@ -181,7 +181,7 @@ class _StandardisedRows(torch.autograd.Function):
         return rows
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         centred, scatter, gain = ctx.saved_tensors
         along = (gradient * centred).sum(1)
