@@ -20,6 +20,7 @@ COMMANDS = {
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
     "report": ("report", "Report", "runs as one page to look at and send, or as a table for a paper"),
+    "leaderboard": ("leaderboard", "Leaderboard", "all runs below a folder as one page with rankings and plots"),
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),

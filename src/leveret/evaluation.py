@@ -196,7 +196,7 @@ class Evaluation:
                     encoder=entrant.about,
                     protocol=self.config.protocol.described(),
                     tasks=[entrant.results[key] for key in keys],
-                    run=about_this_run(self.config.compute, started),
+                    run=about_this_run(self.config.compute, started, entrant.runner),
                 )
                 runs.append(Run(entrant.writer.finish(card, "\n".join(log) + "\n"), card))
             for why in filter(None, map(write_run_page, runs)):
