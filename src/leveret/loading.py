@@ -91,6 +91,14 @@ def create_encoder(spec: str, seed: int = 0) -> Encoder:
     return load_encoder(spec, seed).encoder
 
 
+def is_own(spec: str) -> bool:
+    """Whether making the encoder of a spec runs nobody's code: one of leveret's names, or a checkpoint.
+
+    A file from a stranger may name any spec, and an adapter would run whatever code lies at the path in it.
+    """
+    return spec in entries("encoders") or (spec.endswith(CHECKPOINT_SUFFIX) and ":" not in spec)
+
+
 def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     """As `create_encoder`, with the identity; an encoder object is taken as it is."""
     if isinstance(spec, Encoder):

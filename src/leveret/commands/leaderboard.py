@@ -18,6 +18,8 @@ class Leaderboard:
     Examples:
       leveret leaderboard runs/ -o leaderboard.html
 
+      leveret leaderboard runs/ --verified
+
       leveret leaderboard runs/ paper:sf_nfnet_f0_simclr --trained-on wavlm=LibriLight
     """
 
@@ -26,6 +28,8 @@ class Leaderboard:
     are complete."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("leaderboard.html")
     """The file."""
+    verified: bool = False
+    """Only runs that passed `leveret verify` on this machine and are still what was verified; others are named."""
     trained_on: tuple[str, ...] = ()
     """NAME=DATA: the pretraining data of an encoder, where its run does not tell."""
 
@@ -38,6 +42,7 @@ class Leaderboard:
         from leveret.report.rendering import write_page
         from leveret.runs import Run, RunError, find_sound_runs
         from leveret.vectors import check_format
+        from leveret.verifying.records import why_not_verified
 
         check_format(self.output, (".html",))
         rows = [published_row(name) for name in self.what if name.startswith(PREFIX)] or published_rows()
@@ -49,6 +54,10 @@ class Leaderboard:
             runs += found
             left_out |= {str(path): why for path, why in damaged.items()}
         runs = list({run.folder.resolve(): run for run in runs}.values())
+        doubts = {run.folder: why_not_verified(run.folder) for run in runs}
+        if self.verified:
+            left_out |= {str(run.folder): doubts[run.folder] for run in runs if doubts[run.folder]}
+            runs = [run for run in runs if not doubts[run.folder]]
         for name, why in left_out.items():
             err.print(f"left out: {safe(name)}: {safe(why)}", soft_wrap=True)
         if not runs:
@@ -61,7 +70,8 @@ class Leaderboard:
         for name in trained_on:
             if name not in names:
                 raise unknown_name("encoder among the runs", name, sorted(names))
-        text = leaderboard(runs, rows, left_out=left_out, marks={}, trained_on=trained_on, verified=False)
+        marks = {folder: "verified" for folder, why in doubts.items() if not why}
+        text = leaderboard(runs, rows, left_out=left_out, marks=marks, trained_on=trained_on, verified=self.verified)
         write_page(self.output, text)
         size = in_bytes(self.output.stat().st_size)
         count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {len(left_out)} left out"
