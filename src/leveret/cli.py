@@ -26,6 +26,7 @@ COMMANDS = {
         "Verify",
         "is a run what it says: scores, encoder and splits again, some clips embedded again",
     ),
+    "listen": ("listen", "Listen", "which sounds of a folder sound alike, on a page of this machine"),
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),

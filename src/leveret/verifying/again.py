@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leveret.batches import BadFilePolicy, CropRule, read_batches
+from leveret.batches import BadFilePolicy, CropRule
 from leveret.clip_scoring import clip_scores
-from leveret.clips import Clip
-from leveret.embedding import Job, embed_job
+from leveret.embedding import embed_job
+from leveret.fresh_rows import fresh_rows
 from leveret.probe_files import SUFFIX, ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.protocols import Protocol
 from leveret.results import TaskResult
-from leveret.runner import Runner, vectors_of_batch
+from leveret.runner import Runner
 from leveret.runs import Predictions
 from leveret.scoring import score_task
 from leveret.verifying.checks import Check, passed
@@ -74,7 +74,9 @@ def embedded_again(
     known = set(predictions.clip)
     clips = list({clip.id: clip for fold in work.folds for clip in fold.test if clip.id in known}.values())
     sampled = Random(again.seed).sample(clips, min(again.sample, len(clips)))
-    fresh, bad = _fresh(work, sampled, again.runner)
+    task = work.task
+    crop = CropRule(seconds=task.crop_seconds, whole_clip=task.whole_clip, num_windows=task.num_windows)
+    fresh, bad = fresh_rows(sampled, crop, again.runner)
     wrong = [f"{why} (it has a score in the run)" for why in bad.values()]
     if saved and not again.train:
         wrong += _by_saved_probes(saved, work, result, predictions, fresh, again)
@@ -91,27 +93,6 @@ def _saved(folder: Path, key: str, num_folds: int) -> list[Path]:
     names = [key] if num_folds == 1 else [f"{key}.fold-{number}" for number in range(1, num_folds + 1)]
     paths = [folder / f"{name}{SUFFIX}" for name in names]
     return paths if all(path.is_file() for path in paths) else []
-
-
-def _fresh(
-    work: Workload, clips: Sequence[Clip], runner: Runner
-) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, str]]:
-    """Clip id -> its rows (R, D), decoded and embedded now; and why a clip has none."""
-    task = work.task
-    crop = CropRule(seconds=task.crop_seconds, whole_clip=task.whole_clip, num_windows=task.num_windows)
-    threads = runner.compute.num_threads()
-    plan = Job.make(f"{task.name}: embed again", clips, crop, threads).plan
-    rows = np.zeros((plan.num_rows, runner.width), np.float32)
-    bad = dict(plan.bad)
-    spans = plan.batches(runner.network.batch_size)
-    for batch in read_batches(plan, spans, [runner.loaded.encoder.sample_rate], threads):
-        bad |= {plan.clips[plan.clip[row]].id: why for row, why in batch.bad.items()}
-        (rows[batch.first : batch.first + batch.num_rows],) = vectors_of_batch([runner], batch)
-    order = np.lexsort((plan.start, plan.clip))
-    edges = np.searchsorted(plan.clip[order], np.arange(len(plan.clips) + 1))
-    return {
-        clip.id: rows[order[edges[k] : edges[k + 1]]] for k, clip in enumerate(plan.clips) if clip.id not in bad
-    }, bad
 
 
 def _by_saved_probes(
