@@ -16,6 +16,7 @@ LEVELS = {
     "vectors": 1, "content": 1, "packages": 1, "journal": 1, "tensor_files": 1, "archives": 1, "published_audio": 1.5,
     "arithmetic": 1, "collectives": 1, "pretext": 1.5, "replica_norm": 1.5,
     "batches": 2, "comparison": 2, "embedding_map": 2, "dataroots": 2, "records": 2, "shards": 2,
+    "prediction_scores": 2,
     "encoders": 2, "adapters": 2, "tasks": 2, "probes": 2,
     "protocols": 3, "clip_scoring": 3, "objectives": 3, "checkpoint": 3, "cache": 3, "inference": 3, "suites": 3,
     "description": 3, "haiku_weights": 3, "report": 3,
@@ -23,8 +24,8 @@ LEVELS = {
     "training_log": 4, "recompute": 5, "training_folder": 5, "training_speed": 5,
     "runner": 5, "hear": 5, "datasets": 5, "corpora": 5.5,
     "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6, "overlap": 6, "recipes": 6,
-    "vector_rows": 7, "checking": 7, "exporting": 7, "workload": 7, "classifying": 7,
-    "evaluation": 8, "training": 8,
+    "vector_rows": 7, "checking": 7, "exporting": 7, "workload": 7, "classifying": 7, "fresh_rows": 7,
+    "evaluation": 8, "training": 8, "verifying": 8, "listening": 8,
     "__init__": 9, "doctor": 9,
     "commands": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip
@@ -41,6 +42,8 @@ ROOMS = (
     "corpora",
     "overlap",
     "report",
+    "listening",
+    "verifying",
     "commands",
 )
 # completion lists the commands and their options, so it asks the module that knows them

@@ -198,7 +198,7 @@ class Evaluation:
                     encoder=entrant.about,
                     protocol=self.config.protocol.described(),
                     tasks=[entrant.results[key] for key in keys],
-                    run=about_this_run(self.config.compute, started),
+                    run=about_this_run(self.config.compute, started, entrant.runner),
                 )
                 runs.append(Run(entrant.writer.finish(card, "\n".join(reporter.lines) + "\n"), card))
             if self._map_seconds:

@@ -18,19 +18,10 @@ from leveret.clips import Clip, Fold
 from leveret.contracts import Crops, FittedProbe, Probe, Progress, Table, Task, TunableProbe
 from leveret.disk_rows import DiskRows
 from leveret.mapped import MappedRows
-from leveret.metrics import (
-    METRICS,
-    average_precisions,
-    chance_score,
-    cluster_bootstrap,
-    macro_f1,
-    majority_score,
-    recalls,
-)
+from leveret.metrics import METRICS, majority_score
+from leveret.prediction_scores import num_classes, scores_of
 from leveret.protocols import Protocol, probe_settings
 from leveret.runs import Predictions
-
-BOOTSTRAP_SEED = 0
 
 
 class Cropping(Interface):
@@ -141,7 +132,7 @@ def score_task(
         )
         on_train = _predictions(task, scored.seen, [slot_scores[0] for slot_scores in scored.train])
         train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
-        majorities.append(majority_score(task.metric, on_train.targets(), targets, _num_classes(task)))
+        majorities.append(majority_score(task.metric, on_train.targets(), targets, num_classes(on_train)))
         facts.append(scored.facts)
         probes.append(scored.probes)
         if tuned:
@@ -154,18 +145,12 @@ def score_task(
             chosen = fit(free_probe.settled(choice.facts), train, [], test)
             nested.append(METRICS[task.metric](_for_metric(task, [slot[0] for slot in chosen.test]), targets))
     predictions = _concatenated(parts)
-    targets, groups = predictions.targets(), np.array(predictions.group)
-    interval = cluster_bootstrap(task.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED)
-    per_class = _per_class(task, predictions)
+    found = scores_of(predictions)
     by_seed = {seed: float(np.mean([fold[seed] for fold in fold_scores])) for seed in fold_scores[0]}
     values = {
         "score": float(np.mean(list(by_seed.values()))),
-        "interval": (interval.low, interval.high),
-        "interval_groups": interval.num_groups,
-        "interval_wide": interval.wide,
-        "metrics": _metrics(task, predictions) | ({"nested_choice": float(np.mean(nested))} if nested else {}),
-        "per_class": per_class,
-        "chance": chance_score(task.metric, targets, _num_classes(task)),
+        **found,
+        "metrics": found["metrics"] | ({"nested_choice": float(np.mean(nested))} if nested else {}),
         "majority": float(np.mean(majorities)),
         "train_score": float(np.mean(train_scores)),
         "seeds": {str(seed): score for seed, score in by_seed.items()},
@@ -174,7 +159,6 @@ def score_task(
             **probe_settings(free_probe),
             **(facts[0] if len(facts) == 1 else {"folds": facts}),
         },
-        "unscored_classes": [name for name, value in per_class.items() if value is None],
     }
     return Outcome(values, predictions, probes)
 
@@ -297,35 +281,3 @@ def _concatenated(parts: Sequence[Predictions]) -> Predictions:
 
 def _for_metric(task: Task, scores: Sequence[NDArray[np.float32]]) -> Any:
     return list(scores) if task.kind == "slots" else scores[0]
-
-
-def _num_classes(task: Task) -> int | list[int]:
-    sizes = [len(labels) for _, labels in task.slots]
-    return sizes if task.kind == "slots" else sizes[0]
-
-
-def _metrics(task: Task, predictions: Predictions) -> dict[str, float]:
-    targets = predictions.targets()
-    if task.kind == "multi":
-        return {"map": METRICS["map"](predictions.scores[0], targets)}
-    if task.kind == "single":
-        scores = predictions.scores[0]
-        return {"accuracy": METRICS["accuracy"](scores, targets), "macro_f1": macro_f1(scores, targets)}
-    slots = {
-        f"accuracy:{slot}": METRICS["accuracy"](predictions.scores[k], targets[:, k])
-        for k, (slot, _) in enumerate(task.slots)
-    }
-    return {"exact_match": METRICS["exact_match"](list(predictions.scores), targets), **slots}
-
-
-def _per_class(task: Task, predictions: Predictions) -> dict[str, float | None]:
-    targets = predictions.targets()
-    found: dict[str, float | None] = {}
-    for k, (slot, labels) in enumerate(task.slots):
-        if task.kind == "multi":
-            values = average_precisions(predictions.scores[k], targets)
-        else:
-            values = recalls(predictions.scores[k], targets[:, k] if task.kind == "slots" else targets)
-        for label, value in zip(labels, values.tolist(), strict=True):
-            found[f"{slot}:{label}" if slot else label] = None if np.isnan(value) else value
-    return found

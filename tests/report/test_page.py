@@ -33,7 +33,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "link", "wbr"):
+        if tag not in ("meta", "link", "wbr", "input"):
             self.within.append((tag, dict(attributes)))
         if tag == "tr":
             self.rows.append([])

@@ -51,7 +51,8 @@ class Report:
         from leveret.comparison import published_row
         from leveret.paper import PREFIX
         from leveret.registry import unknown_name
-        from leveret.report.page import LARGEST_BYTES, REPORT, page, write_page
+        from leveret.report.page import LARGEST_BYTES, REPORT, page
+        from leveret.report.rendering import write_page
         from leveret.report.score_table import by_protocol, default_rows, score_tables
         from leveret.report.tables import FORMATS
         from leveret.runs import find_runs

@@ -1,32 +1,23 @@
 """Run folders to one HTML file that needs nothing else: no request leaves it, and no name in it can run anything.
 
-Styles and script stand in the file, and a content security policy allows these two by their digests and nothing else.
-Names from strangers go through `printable`, Jinja's autoescape, and in the script through text nodes only.
 Figures are HTML and small inline SVGs made by the script from the numbers in the file: a plotting library alone would
 be half of the size that the page may have.
 """
 
-import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
 
 from leveret.comparison import Compared, ComparisonError, compare
 from leveret.paper import PublishedRow
 from leveret.progress import Reporter
 from leveret.report.cell_details import metric_title, table_details
 from leveret.report.map_details import Samples
+from leveret.report.rendering import rendered, write_page
 from leveret.report.run_facts import run_facts
 from leveret.report.score_table import Line, Score, ScoreTable, by_protocol, default_rows, score_tables
 from leveret.runs import Run
-from leveret.text import percent, printable
-from leveret.version import __version__
+from leveret.text import percent
 
 REPORT = "report.html"
 """Of a run folder: the page of this run alone."""
@@ -69,50 +60,27 @@ def page(
     samples = Samples()
     details = [table_details(one, classes, samples) for one in tables]
     data = {"tables": details, "classes": [list(names) for names in classes]}
-    shown = _safe(
-        {
-            "title": _title(runs, tables),
-            "version": __version__,
-            "finished": _finished(runs),
-            "tables": [_table(number, one) for number, one in enumerate(tables)],
-            "comparisons": _comparisons(runs) if compared else [],
-            "facts": [run_facts(run) for run in runs],
-        }
-    )
+    values = {
+        "title": _title(runs, tables),
+        "finished": _finished(runs),
+        "tables": [_table(number, one) for number, one in enumerate(tables)],
+        "comparisons": _comparisons(runs) if compared else [],
+        "facts": [run_facts(run) for run in runs],
+    }
+
+    def with_samples(heard: Mapping[str, Any], **more: Any) -> str:
+        """The page with clips that can be heard."""
+        sources = {"media-src": "'self' file: data:"}  # what is in the page, and files that lie beside it
+        return rendered("page.html", ["page.css"], ["base.js", "page.js"], {**data, **heard, **more}, values, sources)
+
     if not embed_audio:
-        return _rendered(shown, data | samples.heard(samples.links(folder) if folder else {}))
+        return with_samples(samples.heard(samples.links(folder) if folder else {}))
     from leveret.report.excerpts import EXCERPT_SECONDS, excerpts
 
-    without = len(_rendered(shown, data | samples.heard({})).encode("utf-8", "replace"))
+    without = len(with_samples(samples.heard({})).encode("utf-8", "replace"))
     numbers = 10 * sum(map(len, samples.sounds))  # of the sources, and commas
     embedded = excerpts(samples.sounds, LARGEST_BYTES - without - numbers, reporter or Reporter())
-    return _rendered(shown, data | samples.heard(embedded) | {"excerptSeconds": EXCERPT_SECONDS})
-
-
-def _rendered(shown: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    style, script = _part("page.css"), _part("page.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"breakable": _breakable}
-    return environment.from_string(_part("page.html")).render(
-        **shown,
-        # sound: what is in the page, and files that lie beside it
-        policy="default-src 'none'; img-src data:; media-src 'self' file: data:; "
-        f"style-src {_digest(style)}; script-src {_digest(script)}",
-        style=Markup(style),
-        script=Markup(script),
-        # no end of a script tag, no comment: a name that holds one stays text
-        data=Markup(json.dumps(_safe(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")),
-    )
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write the file, so that no reader ever sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return with_samples(samples.heard(embedded), excerptSeconds=EXCERPT_SECONDS)
 
 
 def write_run_page(run: Run) -> str:
@@ -176,11 +144,16 @@ def _line(line: Line, place: str) -> dict[str, Any]:
         "metric": metric_title(line.metric),
         "stands_for": line.stands_for,
         "place": place,
-        "cells": [_cell(line, score) for score in line.scores],
+        "cells": [cell_facts(score, line.share(score)) for score in line.scores],
     }
 
 
-def _cell(line: Line, score: Score) -> dict[str, Any]:
+def cell_facts(score: Score, share: float | None) -> dict[str, Any]:
+    """What a cell of a table of scores shows.
+
+    Args:
+        share: Where it lies between chance and all right, which is its shade; None leaves it without one.
+    """
     result = score.result
     tip = []
     if result is not None:
@@ -194,7 +167,7 @@ def _cell(line: Line, score: Score) -> dict[str, Any]:
     return {
         "text": percent(score.value),
         "value": "" if score.value is None else f"{score.value:.6f}",
-        "shade": None if (share := line.share(score)) is None else round(SHADES * share),
+        "shade": None if share is None else round(SHADES * share),
         "run": result is not None,
         "tip": "\n".join(tip),
         "warnings": [] if result is None else result.warnings,
@@ -242,33 +215,3 @@ def _comparison(compared: Compared) -> dict[str, Any]:
             for task in compared.tasks
         ],
     }
-
-
-def _safe(value: Any) -> Any:
-    """The same plain values, every text in them printable: control characters and reversed writing show as escapes."""
-    match value:
-        case str():
-            return printable(value, keep="\n")
-        case dict():
-            return {name: _safe(one) for name, one in value.items()}
-        case list() | tuple():
-            return [_safe(one) for one in value]
-        case int() | float() | None:
-            return value
-    return _safe({name: getattr(value, name) for name in value.__dataclass_fields__})
-
-
-def _breakable(name: str) -> Markup:
-    """A long name that may go on in the next line after its punctuation."""
-    text = str(escape(name))
-    for mark in ("_", "/", ":", "@"):
-        text = text.replace(mark, f"{mark}<wbr>")
-    return Markup(text)
-
-
-def _part(name: str) -> str:
-    return files("leveret.report").joinpath("parts", name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
