@@ -133,7 +133,7 @@ def told(runs: Path) -> str:
     ]
     lines += [f"| melstats | | | {_shown(floor)} | |" for floor in finished(runs / "floor")]
     for name, training in TRAININGS.items():
-        for before, after in zip(finished(runs / name / "random"), finished(runs / name / "trained"), strict=True):
+        for before, after in zip(finished(runs / name / "random"), finished(runs / name / "trained"), strict=False):
             log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
             small = find_recipe(training.recipe).small_encoder
             gain = 100 * (mean_score(after) - mean_score(before))

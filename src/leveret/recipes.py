@@ -225,8 +225,9 @@ def _small_settings(objective: str) -> dict[str, Any]:
     declared = look_up("objectives", objective)
     crop = min(SMALL_CROP_SECONDS, declared.crop_seconds)
     settings: dict[str, Any] = {"crop_seconds": crop}
-    if hasattr(declared, "num_negatives"):
-        settings["num_negatives"] = round(declared.num_negatives * crop / declared.crop_seconds)
+    for name in ("num_negatives", "num_own_negatives"):
+        if hasattr(declared, name):
+            settings[name] = round(getattr(declared, name) * crop / declared.crop_seconds)
     if hasattr(declared, "hidden"):
         hidden = declared.hidden
         settings["hidden"] = [SMALL_HIDDEN] * len(hidden) if isinstance(hidden, tuple) else SMALL_HIDDEN

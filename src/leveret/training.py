@@ -185,7 +185,8 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
     if config.ema_decay is not None:
         average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    optimizer = Adam(trained, lr=config.rate, betas=ADAM_BETAS, eps=ADAM_EPS)
+    # one pass over the weights: a quarter of the time, and at a small batch a seventh of a CPU's step is its rest
+    optimizer = Adam(trained, lr=config.rate, betas=ADAM_BETAS, eps=ADAM_EPS, fused=True)
     if config.recompute:
         recompute_blocks(encoder)
     if config.compile:
