@@ -160,7 +160,13 @@ def test_hostile_names_are_inert(tmp_path):
         variant=HOSTILE, contamination=HOSTILE,
     )  # fmt: skip
     run = write_run(tmp_path / "run", [found], encoder=HOSTILE)
-    text = page([run, run])
+    (key,) = (path.stem for path in (run.folder / "predictions").iterdir())
+    clips = run.predictions(key).clip
+    evil = tmp_path / "javascript:alert(1)" / "'\"><script>.wav"
+    evil.parent.mkdir()
+    evil.write_bytes(b"RIFF")
+    add_map(run, key, clips, [evil] * len(clips))
+    text = page([run, run], folder=tmp_path)
     parsed = Page(text)
     tags_with_code = [tag for tag, attributes in parsed.tags if any(name.startswith("on") for name in attributes)]
     assert tags_with_code == []
@@ -176,6 +182,8 @@ def test_hostile_names_are_inert(tmp_path):
     assert table["columns"][0]["name"] == "run"  # one encoder twice: the folder's name
     assert table["tasks"][0]["title"].startswith("</script><script>alert(1)")
     assert parsed.data["classes"][0][0].startswith("</script>")
+    assert parsed.data["samples"][0]["clips"][0].startswith("</script>")
+    assert parsed.data["audio"] == ["javascript%3Aalert%281%29/%27%22%3E%3Cscript%3E.wav"]
 
 
 def test_half_letters_in_names_of_files_do_no_harm(tmp_path):

@@ -155,7 +155,8 @@ def check_evaluate(leveret, root: Path, states, policy, rows, options) -> None:
     for card in cards:
         said = json.loads(card.read_text())["tasks"][0]
         assert 0 <= said["score"] <= 1
-        assert {path.name for path in card.parent.iterdir()} == {
+        # a map where the test clips are enough for one
+        assert {path.name for path in card.parent.iterdir()} - {"map"} == {
             "scorecard.json",
             "config.json",
             "log.txt",

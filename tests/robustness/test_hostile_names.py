@@ -148,6 +148,7 @@ def test_an_evaluation_of_hostile_names_writes_them_escaped_or_as_they_are(manif
             "scorecard.json",
             "config.json",
             "log.txt",
+            "map",
             "predictions",
             "report.html",
         }
