@@ -251,6 +251,15 @@ def test_the_command_tells_and_its_exit_status_says_it_and_the_leaderboard_refus
     assert "its verification failed: tones: scores: the score is not the mean" in capsys.readouterr().err
 
 
+def test_damaged_runs_are_named_and_not_verified(run_of, capsys):
+    run = run_of()
+    (run.folder / "predictions" / "tones.parquet").write_bytes(b"")
+    assert cli.main(["verify", str(run.folder)]) == 1
+    assert "tones.parquet is missing or damaged" in capsys.readouterr().err
+    assert cli.main(["verify", str(run.folder / "predictions")]) == 2
+    assert "no finished run at" in capsys.readouterr().err
+
+
 def test_a_run_tells_the_speed_of_its_encoder(run_of):
     measured = run_of().scorecard.run["embedding"]
     assert measured["audio_seconds"] == pytest.approx(60 * 0.4)

@@ -4,11 +4,11 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, err, out, print_table, safe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,33 +53,39 @@ class Verify:
         from leveret.dataroots import DataRoots
         from leveret.loading import datasets
         from leveret.runner import Compute
-        from leveret.runs import find_runs
+        from leveret.runs import find_sound_runs
         from leveret.verifying.checks import faults
         from leveret.verifying.verify import VerifyConfig, verify
 
         data = DataRoots.parse(self.data, self.labels, list(datasets()))
-        runs = list({run.folder.resolve(): run for path in self.runs for run in find_runs(path)}.values())
-        if not runs:
-            raise ValueError("nothing to verify: give at least one run folder; `leveret evaluate` makes them")
-        verified, shown = 0, []
+        found = [find_sound_runs(path) for path in self.runs]
+        runs = list({run.folder.resolve(): run for some, _ in found for run in some}.values())
+        damaged = {str(path): why for _, some in found for path, why in some.items()}
+        if not (runs or damaged):
+            where = ", ".join(map(str, self.runs)) or "anywhere: none was given"
+            raise ValueError(f"no finished run at {where}; `leveret evaluate` makes them")
+        verified = 0
+        shown: list[dict[str, Any]] = [{"run": run, "verified": False, "checks": []} for run in damaged]
+        for name, why in damaged.items():
+            err.print(f"not verified: {safe(name)}: {safe(why)}", soft_wrap=True)
         for run in runs:
             config = VerifyConfig(
                 encoder=self.encoder, tasks=self.tasks, data=data, sample=self.sample, again=self.again,
                 compute=Compute(device=self.device, dtype=self.dtype or _dtype(run.scorecard.run.get("dtype"))),
             )  # fmt: skip
             checks = verify(run, config, ConsoleReporter())
-            why = faults(checks)
-            verified += not why
-            shown.append({"run": str(run.folder), "verified": not why, "checks": [asdict(check) for check in checks]})
+            wrong = faults(checks)
+            verified += not wrong
+            shown.append({"run": str(run.folder), "verified": not wrong, "checks": [asdict(check) for check in checks]})
             if not self.json:
                 rows = [[check.what, check.task, check.state, check.said] for check in checks]
                 print_table(str(run.folder), ["check", "task", "result", "what was found"], rows)
-                out.print(f"not verified: {safe(why[0])}" if why else "verified", soft_wrap=True)
+                out.print(f"not verified: {safe(wrong[0])}" if wrong else "verified", soft_wrap=True)
         if self.json:
             sys.stdout.write(json.dumps(shown, indent=1) + "\n")
-        elif len(runs) > 1:
-            out.print(f"{verified} of {len(runs)} runs verified")
-        return 0 if verified == len(runs) else 1
+        elif len(shown) > 1:
+            out.print(f"{verified} of {len(shown)} runs verified")
+        return 0 if verified == len(shown) else 1
 
 
 def _dtype(value: object) -> Literal["float32", "bfloat16"]:
