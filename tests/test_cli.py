@@ -1,8 +1,6 @@
 """The command line: help, names, errors a person can act on."""
 
 import json
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -319,23 +317,3 @@ def test_bash_accepts_the_completion(capsys):
 
 def test_the_version_is_told(capsys):
     assert leveret(capsys, "--version")[1].startswith("leveret 0.")
-
-
-def commands_in_the_documentation():
-    root = Path(__file__).parents[1]
-    texts = [
-        path.read_text(encoding="utf-8") for path in (root / "README.md", root / "Makefile", *root.glob("docs/*.md"))
-    ]
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    found = [re.search(r"(?:^|\| |/)leveret ([a-z]+ (?:[^`#]|(?<=\S)#)*)", line) for line in lines]
-    return sorted({match[1].strip() for match in found if match and match[1].split()[0] in cli.COMMANDS})
-
-
-def test_the_documentation_has_commands():
-    assert len(commands_in_the_documentation()) >= 6
-
-
-@pytest.mark.parametrize("words", commands_in_the_documentation())
-def test_a_command_in_the_documentation_is_understood(words):
-    name, *options = shlex.split(words)
-    assert callable(cli.parsed(name, options).run)

@@ -48,12 +48,13 @@ def blocks_of(page: Path) -> list[Block]:
                 break
             inside.append(text.removeprefix(indent))
         whole = "\n".join(inside) + "\n"
+        commands = whole.replace("\\\n", " ").splitlines() if language == "bash" else []
         if title:
             found.append(Block("file", whole, title, number))
+            found += [Block("command", without_comment(text), "", number) for text in commands if "torchrun" in text]
         elif language == "python":
             found.append(Block("python", whole, "", number))
         elif language == "bash":
-            commands = whole.replace("\\\n", " ").splitlines()
             found += [Block("command", without_comment(text), "", number) for text in commands if text.strip()]
     return found
 
@@ -68,6 +69,6 @@ def leveret_words(command: str) -> list[str]:
     words = shlex.split(command.rpartition("| ")[2])
     if words[0] == "leveret":
         return words[1:]
-    if words[0] == "torchrun" and "leveret" in words:
+    if words[0] in ("torchrun", "srun") and "leveret" in words:
         return words[words.index("leveret") + 1 :]
     return []

@@ -1,7 +1,7 @@
 """Every command and every Python snippet of README and documentation runs, on toy data, in the order of its page.
 
-Names stand for stand-ins (`toy_world`), networks are tiny, trainings take two steps. What cannot run here is listed with
-the reason, and still has to be understood by its parser.
+Names stand for stand-ins (`toy_world`), networks are tiny, trainings take two steps. What cannot run here is listed
+with the reason, and still has to be understood by its parser.
 """
 
 import re
@@ -55,6 +55,9 @@ STANDINS = {
     "runs/RUN/probes/birds.safetensors": f"{RUN}/probes/birds.safetensors",
     "runs/B": OTHER_RUN,
     "runs/best-mini": OTHER_RUN,
+    "/shared/datasets": "~/datasets",
+    "/shared/run": "run",
+    "/shared/run/checkpoint.safetensors": "run/checkpoint.safetensors",
     "wavlm=LibriLight": "best=LibriLight",
     "birdnet=Xeno-canto": "melstats=Xeno-canto",
 }
@@ -66,7 +69,7 @@ SOME_OF_HARES = ("tut18", "fluent_speech_commands", "magnatagatune")
 
 def smaller(words):
     """The same command for a network, a training and a probe that take seconds."""
-    name, *options = [STANDINS.get(word, expanded(word)) for word in words if word != "--compile"]
+    name, *options = [expanded(STANDINS.get(word, word)) for word in words if word != "--compile"]
     if name == "evaluate" and "--dry-run" not in options:
         options += ["--no-embedding-map"]
         if "--data" in options:  # long crops, many of them: nothing for a network
@@ -226,6 +229,15 @@ def test_a_command_that_runs_elsewhere_is_understood(command):
         assert program in ("python", "sbatch")
 
 
+SCRIPTS = [block for page in PAGES for block in blocks_of(page) if block.title.endswith(".sbatch")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.title)
+def test_bash_reads_the_scripts_for_a_cluster(script):
+    subprocess.run(["bash", "-n"], input=script.text, text=True, check=True)
+    assert "srun torchrun " in script.text
+
+
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "torchrun" in shlex.split(command)])
 def test_torchrun_knows_its_options(command):
     from torch.distributed.run import get_args_parser
@@ -235,3 +247,17 @@ def test_torchrun_knows_its_options(command):
     known = get_args_parser().parse_args(words)
     assert known.module
     assert known.training_script == "leveret"
+
+
+def test_the_makefile_starts_a_command_that_is_understood():
+    started = re.findall(r"^\t\$\(BIN\)/leveret (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert started
+    for name, *words in map(str.split, started):
+        assert callable(cli.parsed(name, words).run)
+
+
+def test_a_page_that_asks_for_what_does_not_run_is_found(tmp_path, world, template, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("    leveret listen sounds/ --prt 8000\n")
+    with pytest.raises(AssertionError, match="Unrecognized"):
+        test_all_that_a_page_asks_for_runs(page, world, template, monkeypatch, capsys)
