@@ -44,7 +44,7 @@ class TrainingLog:
         self.trackers = trackers
         journal.mend(self.path)
         lines = list(journal.pieces(self.path))
-        kept = [line for line in lines if line["step"] <= step]
+        kept = [line for line in lines if step and line["step"] <= step]  # what is before the first step comes again
         if len(kept) < len(lines):
             partial = self.path.with_name(f".{LOG}.partial")
             partial.write_bytes(b"")
@@ -94,7 +94,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, step: int) -> None:
         writer = _required("tensorboard", "torch.utils.tensorboard").SummaryWriter
         # points of later steps, from a process that was killed, are hidden
-        self.writer: Any = writer(str(folder / "tensorboard"), purge_step=step + 1)
+        self.writer: Any = writer(str(folder / "tensorboard"), purge_step=step + 1 if step else 0)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():
