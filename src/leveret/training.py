@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,6 +74,7 @@ def pretrain(
     data: TrainingData | None = None,
     probe: Probe | None = None,
     facts: Callable[[], Mapping[str, float]] | None = None,
+    environment: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | None = None,
     track: Track = "none",
     reporter: Reporter | None = None,
@@ -83,6 +86,7 @@ def pretrain(
         probe: Called before the first step, every `probe_every` steps and at the end, at rank 0; the others wait. A run
             that is told to stop does not wait for it.
         facts: What else a log line should say, such as of the batches so far.
+        environment: Plain values to record of this start: command, versions, machine.
         device: None is the CPU.
 
     Raises:
@@ -108,6 +112,8 @@ def pretrain(
         if distributed.is_first():
             log = TrainingLog(folder, done, open_trackers(folder, done, track, reporter))
         crops = config.batch * objective.crops
+        if log is not None:
+            log.begin(done, {"crops_a_step": crops, **machine, **environment})
         source = batches(objective, done)
         speed = Speed(device, done)
 

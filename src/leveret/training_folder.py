@@ -20,9 +20,10 @@ from leveret.journal import json_or_none, replace_file
 from leveret.pretext import Objective
 from leveret.progress import Reporter
 from leveret.training_config import FREE, ROUNDING, PretrainConfig
+from leveret.training_log import CONFIG
 from leveret.version import __version__
 
-CONFIG, STATES, CHECKPOINT = "config.json", "states", "checkpoint.safetensors"
+STATES, CHECKPOINT = "states", "checkpoint.safetensors"
 _LOCK_SECONDS = 5.0  # so long a process that was killed may take to be gone
 
 

@@ -133,10 +133,12 @@ class Pretrain:
         from leveret.batches import BadFilePolicy
         from leveret.corpora.streaming import CropStream, crop_batches
         from leveret.pretext import Objective
+        from leveret.provenance import about_this_start
         from leveret.recipes import find_recipe
         from leveret.runner import Compute
         from leveret.training import pretrain
         from leveret.training_folder import TrainingData
+        from leveret.training_log import SkippedClips
 
         recipe = None if self.recipe is None else find_recipe(self.recipe)
         config = self._config(recipe)
@@ -172,13 +174,18 @@ class Pretrain:
             )  # fmt: skip
             return streams[-1]
 
+        skipped = SkippedClips(output, distributed.world().rank)
+
         def facts() -> Mapping[str, float]:
-            return {"trivial_pairs": streams[-1].trivial_share, "padded": streams[-1].padded_share}
+            stream = streams[-1]
+            skipped.write(stream.bad)
+            return {"trivial_pairs": stream.trivial_share, "padded": stream.padded_share, "skipped": len(stream.bad)}
 
         about = {"corpus": corpus.spec, "digest": corpus.digest, "num_clips": corpus.num_clips, "join": self.join}
         done = pretrain(
             config, output, batches, data=TrainingData(corpus.labels, about, digests), facts=facts,
-            probe=probe, device=compute.torch_device(), track=self.track, reporter=reporter,
+            environment=about_this_start(compute), probe=probe, device=compute.torch_device(), track=self.track,
+            reporter=reporter,
         )  # fmt: skip
         for line in (warning for stream in streams for warning in stream.warnings()):
             reporter.say(line)

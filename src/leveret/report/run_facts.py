@@ -67,14 +67,15 @@ def run_facts(run: Run) -> RunFacts:
     if isinstance(command, list):
         whole.insert(0, ("command", join(map(str, command))))
     parts = {
-        "Run": [*whole, *_pairs(about)],
-        "Encoder": list(_pairs(card.encoder)),
-        "Protocol": list(_pairs(card.protocol)),
+        "Run": [*whole, *pairs(about)],
+        "Encoder": list(pairs(card.encoder)),
+        "Protocol": list(pairs(card.protocol)),
     }
     return RunFacts(run.folder.name, str(card.encoder["name"]), parts, [_task_facts(result) for result in card.tasks])
 
 
-def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values as a page prints them."""
     for name, value in values.items():
         yield name.replace("_", " "), as_text(value)
 
