@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.adapters.foreign import Foreign
-from leveret.checkpoint import CHECKPOINT_SUFFIX, config_as_json, load_checkpoint
+from leveret.checkpoint import CHECKPOINT_SUFFIX, Checkpoint, config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
@@ -46,6 +46,7 @@ class LoadedEncoder:
         config: Plain values.
         origin: Where its weights come from, in words.
         foreign: True for an adapter, whose behaviour the digest cannot vouch for.
+        checkpoint: The file's content, with what pretraining kept in it; None for all but checkpoints.
     """
 
     spec: str
@@ -55,6 +56,7 @@ class LoadedEncoder:
     config: Mapping[str, Any]
     origin: str
     foreign: bool
+    checkpoint: Checkpoint | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -105,7 +107,10 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         checkpoint = load_checkpoint(Path(spec))
         config = {"encoder": checkpoint.name, **config_as_json(checkpoint.config)}
         digest = weights_digest(checkpoint.encoder)
-        return LoadedEncoder(spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False)
+        return LoadedEncoder(
+            spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False,
+            checkpoint=checkpoint,
+        )  # fmt: skip
     if spec not in entries("encoders"):
         # the forms first: of many names the message shows but some
         forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]
