@@ -88,14 +88,19 @@ def copy_into(encoder: SlowFastNFNet, parameters: dict[str, dict[str, Array]]) -
         fill(f"{root}fuse_fast2_slow{f'_{n}' if n else ''}/~/conv_f2s", fusion.conv_f2s)
 
 
-def both_networks() -> tuple[Callable[[object], jax.Array], SlowFastNFNet]:
-    """The network in JAX, compiled, and ours with the same parameters, both found to be that of the golden numbers."""
-    init, apply = slowfast()
+def golden_parameters(init: Callable[..., object]) -> dict[str, dict[str, Array]]:
+    """All of the JAX network, by the rule."""
     shapes = jax.eval_shape(init, jax.random.PRNGKey(0), np.zeros((1, 97, 64, 1), np.float32))
-    parameters = {
+    return {
         module: {name: filled(f"{module}/{name}", leaf.shape) for name, leaf in leaves.items()}
         for module, leaves in shapes.items()
     }
+
+
+def both_networks() -> tuple[Callable[[object], jax.Array], SlowFastNFNet]:
+    """The network in JAX, compiled, and ours with the same parameters, both found to be that of the golden numbers."""
+    init, apply = slowfast()
+    parameters = golden_parameters(init)
     on_device = jax.device_put(parameters)
     jitted = jax.jit(apply)
     encoder = ENCODERS["slowfast_nfnet_f0"].build().eval()

@@ -13,6 +13,11 @@ SCRIPTS = {
     "mlp_probe.py": 1,
     "embed_vs_jax.py": 2,
     "onnx_vs_jax.py": 2,
+    "encoders.py": 1,
+    "train_step.py": 2,
+    "networks.py": 2,
+    "gradient_cache.py": 2,
+    "loader.py": 1,
 }
 
 

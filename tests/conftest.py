@@ -4,10 +4,12 @@ import csv
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import jaxtyping
 import numpy as np
@@ -28,6 +30,32 @@ def checked(thing: Any) -> Any:
         return thing
 
 
+def holds_arrays(hint: Any) -> bool:
+    """Whether an annotation has shapes in it; of a text nobody knows."""
+    if isinstance(hint, str) or (isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray)):
+        return True
+    parts = get_args(hint)
+    return any(map(holds_arrays, parts)) or any(holds_arrays(part) for part in parts if isinstance(part, list))
+
+
+shapes_checked = jaxtyping.jaxtyped
+
+
+def jaxtyped(thing: Any = None, *, typechecker: Any) -> Any:
+    """The hook's decorator, without the book-keeping of shapes, ten times a check, where no annotation has any."""
+    if thing is None:
+        return partial(jaxtyped, typechecker=typechecker)
+    hints = getattr(thing.__init__ if isinstance(thing, type) else thing, "__annotations__", {})
+    if any(map(holds_arrays, hints.values())):
+        return shapes_checked(thing, typechecker=typechecker)
+    if not isinstance(thing, type):
+        return checked(thing)
+    if is_dataclass(thing) and "__init__" in vars(thing):
+        thing.__init__ = checked(thing.__init__)  # type: ignore[misc]
+    return thing
+
+
+jaxtyping.jaxtyped = jaxtyped
 # The hook takes its checker by name, and a conftest has none that can be imported.
 sys.modules["leveret_checker"] = ModuleType("leveret_checker")
 sys.modules["leveret_checker"].checked = checked  # type: ignore[attr-defined]
@@ -75,14 +103,16 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEVERET_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def tone_manifest(tmp_path: Path) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def tones_in() -> Callable[..., Path]:
     """Writes a manifest of short tones, two classes by pitch, 10 clips a group; even one window tells them apart."""
 
-    def write(name: str = "tones", num_clips: int = 60, seconds: float = 0.4, splits: str = "train valid test") -> Path:
+    def write(
+        root: Path, name: str = "tones", num_clips: int = 60, seconds: float = 0.4, splits: str = "train valid test"
+    ) -> Path:
         import soundfile
 
-        folder = tmp_path / name
+        folder = root / name
         (folder / "audio").mkdir(parents=True)
         generator = np.random.default_rng(7)
         parts = splits.split()
@@ -100,6 +130,17 @@ def tone_manifest(tmp_path: Path) -> Callable[..., Path]:
         return folder / "manifest.csv"
 
     return write
+
+
+@pytest.fixture
+def tone_manifest(tmp_path: Path, tones_in: Callable[..., Path]) -> Callable[..., Path]:
+    """The same in a folder of the test's own."""
+    return partial(tones_in, tmp_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests come first: begun last, one of them would run while the other processes have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

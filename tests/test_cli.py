@@ -88,7 +88,7 @@ def test_help_never_imports_torch(words):
         (["classify", "--probe", "none.safetensors", "a.wav"], "no trained probe at none.safetensors"),
         (["classify", "--probe", "none.safetensors", "a.wav", "-o", "a.txt"], "ends in '.txt'"),
         (["classify", "--probe", "none.safetensors", "a.wav", "--top", "-1"], "--top -1"),
-        (["embed", "none.wav", "-o", "v.parquet"], "no audio at 'none.wav'"),
+        (["embed", "none.wav", "-o", "v.parquet", "--encoder", "melstats"], "no audio at 'none.wav'"),
         (["embed", "none.wav", "-o", "v.csv"], "ends in '.csv'"),
         (["embed", "none.wav", "-o", "none/v.npz"], "does not exist"),
         (["evaluate", "--encoder", "melstats", "--tasks", "hear-tasks:none"], "no folder 'none'"),
@@ -108,6 +108,7 @@ def test_a_users_mistake_is_one_clear_error(capsys, monkeypatch, tmp_path, words
     assert "Traceback" not in err
     assert out == ""
     assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "home").glob("mini*")), "the suite was made first"
 
 
 def test_nothing_to_evaluate_says_so(capsys, tone_manifest):

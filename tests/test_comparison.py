@@ -228,3 +228,14 @@ def test_an_unknown_row_gets_the_nearest():
     assert published_row("sf_nfnet_f0_simclr") == published_row("paper:sf_nfnet_f0_simclr")
     with pytest.raises(UnknownNameError, match=r"Did you mean .*'paper:sf_nfnet_f0_simclr'"):
         published_row("paper:sf_nfnet_f0_simclear")
+
+
+def test_however_many_comparisons_there_are_a_clear_difference_is_found(run):
+    tasks = [f"t{k}" for k in range(13)]
+    runs = [
+        run(name, *((result(task), predictions(share)) for task in tasks))
+        for name, share in {"a": 0.0, "b": 1.0, "c": 1.0}.items()
+    ]
+    # of 26, a thousand resamples would make the smallest p 26 x 2 / 1001, above 0.05
+    found = [cell.p for line in compare(runs).tasks for cell in line.cells[1:]]
+    assert found == pytest.approx([26 * 2 / 2601] * 26)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from leveret.contracts import Encoder
 from leveret.description import describe, in_words, macs, size
@@ -30,8 +31,14 @@ TABLE_5 = {
 }
 
 
+def hollow(name):
+    """An encoder without numbers; full-size ones take seconds to draw."""
+    with torch.device("meta"):
+        return look_up("encoders", name).build()
+
+
 def test_slowfast_nfnet_f0_is_table_5():
-    found = describe(look_up("encoders", "slowfast_nfnet_f0").build(), features=(1, 400, 128))
+    found = describe(hollow("slowfast_nfnet_f0"), features=(1, 400, 128))
     parts = {part.name: (part.what, size(part.shape)) for part in found.parts}
     assert {name: parts[name] for name in TABLE_5} == TABLE_5
     assert parts.keys() - TABLE_5.keys() == {
@@ -41,7 +48,7 @@ def test_slowfast_nfnet_f0_is_table_5():
 
 
 def test_table_5_ends_without_final_convolutions_in_1728_features():
-    found = describe(look_up("encoders", "slowfast_nfnet_f0_table5").build(), features=(1, 400, 128))
+    found = describe(hollow("slowfast_nfnet_f0_table5"), features=(1, 400, 128))
     assert found.embed_dim == 1728
     assert not [part for part in found.parts if "final" in part.name]
 
@@ -74,7 +81,7 @@ def test_resnet50_has_the_published_count():
     """4.089 G is published for a picture of 224 x 224 in three colours with 1000 classes; ours has one and none."""
     published = 4.089e9
     first = 7 * 7 * 64 * 112 * 112
-    found = describe(look_up("encoders", "resnet50").build(), features=(1, 224, 224))
+    found = describe(hollow("resnet50"), features=(1, 224, 224))
     assert found.macs == pytest.approx(published - 2 * first - 2048 * 1000, rel=1e-3)
 
 
@@ -100,11 +107,34 @@ def test_somebody_elses_network_is_told_from_outside():
     assert (found.features, found.parts, found.parameters, found.macs) == ((32_000,), [], None, None)
     with pytest.raises(ValueError, match="somebody else's encoder are not known"):
         macs(Foreign())
+    with pytest.raises(ValueError, match="is given sounds, not a spectrogram"):
+        describe(Foreign(), features=(1, 400, 128))
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_recurrent_layers_of_a_part_count():
+    class Recurrent(Encoder):
+        embed_dim = 6
+        layers = {"states": 6}  # noqa: RUF012
+
+        def __init__(self):
+            super().__init__()
+            self.states = nn.Sequential(nn.LSTM(4, 6, batch_first=True))
+
+        def frontend(self, wave):
+            return wave.unflatten(1, (-1, 4))
+
+        def embed(self, features, layer=None):
+            return self.states(features)[0].mean(1)
+
+    found = describe(Recurrent(), seconds=1.0)
+    by_hand = 4000 * 4 * (6 * 4 + 6 * 6)
+    assert found.macs == by_hand
+    assert [(part.shape, part.parameters, part.macs) for part in found.parts] == [((4000, 6), 288, by_hand)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_no_length_is_refused(seconds):
-    with pytest.raises(ValueError, match=r"seconds is no length of a sound; expected more than 0"):
+    with pytest.raises(ValueError, match=r"seconds is no length of a sound; expected more than 0 and at most 600"):
         describe(look_up("encoders", "melstats").build(), seconds)
 
 

@@ -20,6 +20,7 @@ from leveret.batches import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
 from leveret.embedding import embed
+from leveret.embedding_map import read_map
 from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
 from leveret.home import cache_root
 from leveret.protocols import Protocol
@@ -70,7 +71,7 @@ def test_tones_are_told_apart_and_the_run_folder_says_everything(tone_manifest, 
     assert result.coverage == 1
     assert (result.chance, result.majority) == (0.5, 0.5)
     assert {path.name for path in run.folder.iterdir()} == {
-        "scorecard.json", "config.json", "log.txt", "predictions"
+        "scorecard.json", "config.json", "log.txt", "predictions", "map", "report.html"
     }  # fmt: skip
     card = json.loads((run.folder / "scorecard.json").read_text())
     assert card["schema_version"] == 1
@@ -81,6 +82,24 @@ def test_tones_are_told_apart_and_the_run_folder_says_everything(tone_manifest, 
     assert len(predictions.clip) == 20
     assert predictions.scores[0].shape == (20, 2)
     assert find_runs(config.output)[0].scorecard == run.scorecard
+
+
+def test_the_test_clips_lie_on_a_map_whose_files_are_seen_from_the_run_folder(tone_manifest, config):
+    class Listening(embedding.Reporter):
+        def say(self, text):
+            heard.append(text)
+
+    heard = []
+    manifest = tone_manifest()
+    (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=config, reporter=Listening())
+    found = read_map(run.folder / "map" / "tones.parquet")
+    assert sorted(found.clip) == sorted(run.predictions("tones").clip)
+    assert {(run.folder / one).resolve() for one in found.audio} <= set((manifest.parent / "audio").resolve().iterdir())
+    assert sum("embedding maps took" in text for text in heard) == 1
+    off = replace(config, embedding_map=False)
+    (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=off, reporter=Listening())
+    assert not (run.folder / "map").exists()
+    assert sum("embedding maps took" in text for text in heard) == 1
 
 
 def test_cached_protocol_scores_with_the_papers_linear_probe(tone_manifest, config):

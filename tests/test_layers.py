@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from leveret.layers import (
+    VARIANCE_FLOOR,
     AvgPool,
     MaxPoolTime,
     ScaledGELU,
@@ -70,6 +71,39 @@ def test_input_scale_is_a_factor_on_the_input() -> None:
     scaled.load_state_dict(plain.state_dict())
     x = torch.randn(2, 3, 5, 6)
     torch.testing.assert_close(scaled(x), plain(1.7 * x))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_the_gradient_by_hand_is_that_of_the_formula(spread: float) -> None:
+    conv = WSConv2d(6, 4, (3, 1), groups=2, input_scale=1.7).double()
+    with torch.no_grad():
+        conv.weight.copy_(0.3 + spread * torch.randn(conv.weight.shape, dtype=torch.float64))
+        conv.gain.copy_(torch.randn(4))
+    filters = conv.weight.detach().flatten(1)
+    scatter = (filters - filters.mean(1, keepdim=True)).square().sum(1)
+    assert (scatter < VARIANCE_FLOOR).all() == (spread < 1)  # both sides of the floor are looked at
+
+    def applied(weight: Tensor, gain: Tensor) -> Tensor:
+        return torch.func.functional_call(_Filters(conv), {"conv.weight": weight, "conv.gain": gain}, ())
+
+    assert torch.autograd.gradcheck(applied, (conv.weight, conv.gain))
+
+
+class _Filters(torch.nn.Module):
+    def __init__(self, conv: WSConv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self) -> Tensor:
+        return self.conv.standardised_weight()
+
+
+def test_filters_of_one_value_have_a_finite_gradient() -> None:
+    conv = WSConv2d(2, 3, (3, 3))
+    torch.nn.init.ones_(conv.weight)
+    conv.standardised_weight().sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.isfinite().all()
 
 
 def test_filters_are_standardised_in_float32_under_autocast() -> None:

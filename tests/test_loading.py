@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from leveret.batches import CropRule
 from leveret.checkpoint import CheckpointError, save_checkpoint
 from leveret.contracts import Encoder
 from leveret.loading import NotDeterministicError, create_encoder, fingerprint, load_encoder
 from leveret.registry import UnknownNameError, look_up
+from leveret.runner import Compute, runners_of
 
 NAME = "slowfast_nfnet_tiny"
 CPU = torch.device("cpu")
@@ -145,3 +147,17 @@ def test_dropout_that_was_left_on_is_found():
 
     with pytest.raises(NotDeterministicError):
         fingerprint(Careless(), CPU)
+
+
+def test_a_checkpoint_tells_its_pretraining_and_its_vectors_do_not_depend_on_it(tmp_path):
+    sizes = look_up("encoders", "melstats")
+    said = {"objective": "simclr", "recipe": "", "data": {"corpus": "manifest:birds.csv", "num_clips": 3}}
+    runners = []
+    for name, extra in (("told", said), ("silent", {}), ("strange", {"data": [1], "objective": 7, "recipe": None})):
+        path = tmp_path / f"{name}.safetensors"
+        save_checkpoint(path, "melstats", sizes, sizes.build(), extra)
+        runners += runners_of([load_encoder(str(path))], Compute(device="cpu"))
+    described = [runner.described().get("pretraining") for runner in runners]
+    assert described == [{"objective": "simclr", "data": "manifest:birds.csv"}, None, None]
+    identities = [runner.identity(CropRule(seconds=1.0), "clips") for runner in runners]
+    assert identities[0] == identities[1] == identities[2]

@@ -5,7 +5,7 @@ import pytest
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.runner import Compute
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 # Computed apart from leveret, in float64 numpy and scikit-learn, with a fixed C = 0.1 trained on train alone: score and
 # test clips, as the data's own README gives them.

@@ -346,6 +346,7 @@ def test_vectors_that_stay_on_disk_give_the_heads_and_scores_of_vectors_in_memor
     kind, head, fits, tmp_path, monkeypatch
 ):
     task, vectors = learnable(kind)
+    task = replace(task, steps=300)  # into a second chunk of draws
     protocol = Protocol(head=head)
     device = torch.device("cpu")
     expected = score_task(task, task.folds(), vectors, protocol, device)

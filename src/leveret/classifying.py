@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.batches import BadFilePolicy
-from leveret.checkpoint import CHECKPOINT_SUFFIX, CheckpointError
+from leveret.checkpoint import CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder
 from leveret.embedding import crop_rule, embed_files
-from leveret.loading import LoadedEncoder, load_encoder
+from leveret.loading import LoadedEncoder, is_own, load_encoder
 from leveret.probe_files import ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
-from leveret.registry import entries
 from leveret.runner import BEHAVIOUR_VERSIONS, Compute, runners_of
 
 
@@ -180,11 +179,8 @@ def _encoder_of(trained: TrainedProbe, given: str | Encoder | None) -> LoadedEnc
 
 
 def _own_spec(spec: str, name: str) -> str:
-    """The spec of the file where making it runs nobody's code.
-
-    A probe's file may come from a stranger: an adapter would run whatever code lies at the path that it names.
-    """
-    if spec in entries("encoders") or (spec.endswith(CHECKPOINT_SUFFIX) and ":" not in spec):
+    """The spec of the file where making it runs nobody's code: a probe's file may come from a stranger."""
+    if is_own(spec):
         return spec
     raise ProbeFileError(
         f"the probe was trained on {spec!r}, which is neither an encoder of leveret nor a checkpoint; no code runs "

@@ -19,10 +19,18 @@ COMMANDS = {
     "embed": ("embed", "Embed", "audio files to vectors"),
     "classify": ("classify", "Classify", "audio files to labels, by a trained probe"),
     "compare": ("compare", "Compare", "runs and published rows side by side, on the clips they share"),
+    "report": ("report", "Report", "runs as one page to look at and send, or as a table for a paper"),
+    "leaderboard": ("leaderboard", "Leaderboard", "all runs below a folder as one page with rankings and plots"),
+    "verify": (
+        "verify",
+        "Verify",
+        "is a run what it says: scores, encoder and splits again, some clips embedded again",
+    ),
+    "listen": ("listen", "Listen", "which sounds of a folder sound alike, on a page of this machine"),
     "check": ("check", "Check", "examine an encoder: can its scores be trusted, what does it cost"),
     "describe": ("describe", "Describe", "the layers of an encoder, their shapes, parameters and operations"),
     "doctor": ("doctor", "Doctor", "what is installed, what is broken, what to do"),
-    "list": ("listing", "List", "encoders, tasks, probes, objectives, published rows"),
+    "list": ("listing", "List", "encoders, tasks, probes, objectives, recipes, published rows"),
     "data": ("data", "Data", "list, get, check, prepare datasets; export tasks to other suites"),
     "export": ("export", "Export", "an encoder as ONNX, torch.export, or a folder for HEAR, Hugging Face, MTEB"),
     "import": ("importing", "Import", "the authors' parameters to a checkpoint"),
@@ -53,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        The exit status: 0, 2 for a user's mistake, 130 for Ctrl-C.
+        The exit status: 0, 1 where a command says so, 2 for a user's mistake, 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):

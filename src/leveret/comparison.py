@@ -10,13 +10,17 @@ from statistics import fmean
 
 import numpy as np
 
-from leveret.metrics import METRICS, holm, paired_comparison
+from leveret.metrics import METRICS, holm, paired_comparisons
 from leveret.paper import PREFIX, PublishedRow, published
 from leveret.registry import unknown_name
 from leveret.results import HARES, TaskResult, summarise
 from leveret.runs import Predictions, Run, task_keys
 
 COMPARISON_SEED = 0
+MIN_RESAMPLES = 1000
+RESAMPLES_A_COMPARISON = 100
+"""Of n comparisons, Holm's correction takes the smallest p, 2 in resamples + 1, n times: with too few resamples nothing
+could ever differ. With these it becomes 0.02, whatever n."""
 
 
 class ComparisonError(ValueError):
@@ -83,12 +87,13 @@ class Compared:
     notes: Sequence[str] = field(default_factory=list)
 
 
-def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples: int = 1000) -> Compared:
+def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples: int | None = None) -> Compared:
     """Put runs beside each other and beside the paper.
 
     Args:
         runs: One or more, of one protocol; the first is what the others are compared with.
         rows: Published rows; they have no clips, so they get no difference and no p.
+        resamples: Of the groups; None takes as many as the number of comparisons asks for.
 
     Raises:
         ComparisonError: Different protocols, or no common task.
@@ -99,10 +104,12 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
             f"the runs follow different protocols ({', '.join(protocols)}), whose scores are not comparable; "
             "evaluate them under one"
         )
-    by_task = [_by_suite_and_task(run) for run in runs]
+    by_task = [by_suite_and_task(run) for run in runs]
     shared = [name for name in by_task[0] if all(name in results for results in by_task)]
     if not shared:
         raise ComparisonError("the runs have no task in common: " + "; ".join(_listed(results) for results in by_task))
+    if resamples is None:
+        resamples = max(MIN_RESAMPLES, RESAMPLES_A_COMPARISON * len(shared) * (len(runs) - 1))
     notes = [
         f"{task} of {suite} is not in every run"
         for suite, task in dict.fromkeys(name for results in by_task for name in results)
@@ -125,22 +132,16 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         if len({_what_is_asked(found) for found in predictions}) > 1:
             notes.append(f"{key}: not compared, since the runs have different classes, labels or metrics for one clip")
             continue
-        cells = [Cell(_score(results[0], predictions[0]))]
-        for number, other in enumerate(predictions[1:], 1):
-            found = paired_comparison(
-                results[0].metric, other.for_metric(), predictions[0].for_metric(), other.targets(),
-                np.array(predictions[0].group), COMPARISON_SEED, resamples,
-            )  # fmt: skip
-            cells.append(
-                Cell(
-                    _score(results[0], other),
-                    found.difference,
-                    found.interval.low,
-                    found.interval.high,
-                    found.p,
-                )
-            )
-            p_values.append((len(lines), number, found.p))
+        first, *others = predictions
+        pairs = paired_comparisons(
+            results[0].metric, [other.for_metric() for other in others], first.for_metric(), first.targets(),
+            np.array(first.group), COMPARISON_SEED, resamples if others else 0,
+        )  # fmt: skip
+        cells = [Cell(_score(results[0], first))]
+        for number, (other, pair) in enumerate(zip(others, pairs, strict=True), 1):
+            low, high = pair.interval.low, pair.interval.high
+            cells.append(Cell(_score(results[0], other), pair.difference, low, high, pair.p))
+            p_values.append((len(lines), number, pair.p))
         cells += [published_cell(row, results[:1]) for row in rows]
         if name[0] == HARES:
             hares.append((results[0], len(lines)))
@@ -155,7 +156,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         )
     if rows and all(cell.score is None for line in lines for cell in line.cells[len(runs) :]):
         notes.append("none of these tasks is one of HARES's own, so the published rows have no score for them")
-    columns = [*_names(runs), *(row.name for row in rows)]
+    columns = [*run_names(runs), *(row.name for row in rows)]
     return Compared(protocols[0], columns, lines, _means([(one, lines[number]) for one, number in hares], rows), notes)
 
 
@@ -175,7 +176,7 @@ def _means(hares: Sequence[tuple[TaskResult, ComparedTask]], rows: Sequence[Publ
     return means
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def run_names(runs: Sequence[Run]) -> list[str]:
     """The encoders' names; a name that stands twice gives way to the folder's."""
     names = [run.scorecard.encoder["name"] for run in runs]
     return [name if names.count(name) == 1 else run.folder.name for name, run in zip(names, runs, strict=True)]
@@ -196,13 +197,13 @@ def published_row(name: str) -> PublishedRow:
 
 def published_cell(row: PublishedRow, results: Sequence[TaskResult]) -> Cell:
     """The mean of a published row over the tasks of these results; no score where it lacks one of them."""
-    scores = [_published_score(row, result) for result in results]
+    scores = [published_score(row, result) for result in results]
     printed = [score for score in scores if score is not None]
     mean = fmean(printed) if printed and len(printed) == len(results) else None
     return Cell(mean, other_clips=any(result.substitute for result in results))
 
 
-def _by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]:
+def by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]:
     """(suite, task) -> the key of its files and its result; the key alone may mean another suite in another run."""
     results = run.scorecard.tasks
     names = [(result.suite, result.task) for result in results]
@@ -235,7 +236,7 @@ def _score(result: TaskResult, predictions: Predictions) -> float:
     return METRICS[result.metric](predictions.for_metric(), predictions.targets())
 
 
-def _published_score(row: PublishedRow, result: TaskResult) -> float | None:
+def published_score(row: PublishedRow, result: TaskResult) -> float | None:
     """Only a task of HARES itself has a published score; a stand-in of another dataset has none."""
     score = row.scores.get(result.task) if result.suite == HARES else None
     return None if score is None else score / 100

@@ -1,7 +1,6 @@
 """What an encoder is made of, read from the module itself: parts, shapes, parameters, multiply-accumulates.
 
-Source: the columns of the paper's table 5; multiply-accumulates (MACs) as the field counts them: of convolutions,
-matrix products and attention, half of what torch's FlopCounterMode counts; no norms, activations or pools.
+Source: the columns of the paper's table 5; multiply-accumulates (MACs) are those of `arithmetic`.
 Shapes: of one example, without the batch.
 """
 
@@ -13,12 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from leveret.arithmetic import MacCounter, counting
 from leveret.contracts import Encoder
 
 _ASIDE = ("shortcut", "squeeze_excite")
 """Parts of a block that its one-line text leaves out; its parameters and MACs hold them."""
+
+LONGEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -72,40 +73,43 @@ def describe(encoder: Encoder, seconds: float = 3.0, features: Sequence[int] | N
     Raises:
         ValueError: An input that the encoder does not take.
     """
-    samples = round(seconds * encoder.sample_rate)
-    if samples < 1:
-        raise ValueError(f"{seconds:g} seconds is no length of a sound; expected more than 0")
-    samples = max(samples, encoder.min_samples)
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise ValueError(
+            f"{seconds:g} seconds is no length of a sound; expected more than 0 and at most {LONGEST_SECONDS:g}"
+        )
+    samples = max(1, round(seconds * encoder.sample_rate), encoder.min_samples)
     known = encoder.convertible
     count = sum(one.numel() for one in encoder.parameters())
     if not known:
+        if features is not None:
+            raise ValueError("somebody else's encoder is given sounds, not a spectrogram; leave the spectrogram out")
         return Description((samples,), [], count or None, None, encoder.embed_dim, dict(encoder.layers))
     hollow = copy.deepcopy(encoder).to("meta").eval()
-    if features is None:
-        with torch.no_grad():
-            example = encoder.frontend(torch.zeros(1, samples, device=_device(encoder)))
-    else:
+    with torch.no_grad():
+        example = encoder.frontend(torch.zeros(1, samples, device=_device(encoder)))
+    if features is not None:
+        if len(features) != example.ndim - 1:
+            raise ValueError(
+                f"the encoder does not take an input of shape {tuple(features)}; "
+                f"of {seconds:g} s of sound it is given {tuple(example.shape[1:])}"
+            )
         example = torch.empty(1, *features, device="meta")
     ran: list[_Call] = []
     hooks = [module.register_forward_hook(_noting(ran, name)) for name, module in hollow.named_modules() if name]
-    counter = FlopCounterMode(display=False)
+    network = _Embedding(hollow)
     try:
-        with torch.no_grad(), counter:
-            _Embedding(hollow)(example.to("meta"))
+        with torch.no_grad(), counting(network) as counter:
+            network(example.to("meta"))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the encoder does not take an input of shape {tuple(example.shape[1:])}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()
-    flops = counter.get_flop_counts()
-    root = f"{_Embedding.__name__}.encoder."
-    macs = {name.removeprefix(root): sum(by_op.values()) // 2 for name, by_op in flops.items()}
-    parts = _merged([_part(call, ran, macs) for call in _outermost(ran)])
+    parts = _merged([_part(call, ran, counter) for call in _outermost(ran)])
     rest = count - sum(part.parameters for part in parts)
     if rest:
         parts.append(Part("-", "tokens, positions: in no part", (), rest, 0))
-    total = sum(flops.get("Global", {}).values()) // 2
-    return Description(tuple(example.shape[1:]), parts, count, total, encoder.embed_dim, dict(encoder.layers))
+    return Description(tuple(example.shape[1:]), parts, count, counter.macs, encoder.embed_dim, dict(encoder.layers))
 
 
 def macs(encoder: Encoder, seconds: float = 3.0) -> int:
@@ -178,7 +182,7 @@ def _outermost(ran: Sequence[_Call]) -> list[_Call]:
     return [call for call in kept if not any(other.holds(call) for other in kept)]
 
 
-def _part(call: _Call, ran: Sequence[_Call], macs: Mapping[str, int]) -> Part:
+def _part(call: _Call, ran: Sequence[_Call], counter: MacCounter) -> Part:
     module = call.module
     if _is_stage(module):
         texts = [_text(call, f"{call.name}.{name}", ran) for name, _ in module.named_children()]
@@ -186,7 +190,7 @@ def _part(call: _Call, ran: Sequence[_Call], macs: Mapping[str, int]) -> Part:
     else:
         what = _text(call, call.name, ran)
     parameters = sum(one.numel() for one in module.parameters())
-    return Part(call.name, what, call.shape, parameters, macs.get(call.name, 0))
+    return Part(call.name, what, call.shape, parameters, counter.inside(f"encoder.{call.name}"))
 
 
 def _text(call: _Call, name: str, ran: Sequence[_Call]) -> str:

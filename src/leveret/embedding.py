@@ -221,21 +221,27 @@ def embed(
     (runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
     job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
-    X = rows.vectors().astype(np.float32, copy=False)
     if window is not None:
+        X = rows.vectors().astype(np.float32, copy=False)
         return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
+    return VectorFile(
+        [clip.id for clip in rows.clips],
+        np.zeros(len(rows.clips)),
+        np.array([job.plan.lengths[k] for k in range(len(job.plan.clips)) if job.plan.clips[k].id not in rows.bad]),
+        clip_means(rows),
+        about,
+    )
+
+
+def clip_means(rows: Rows) -> NDArray[np.float32]:
+    """One vector a clip (M, D), the mean over its rows."""
+    X = rows.vectors().astype(np.float32, copy=False)
     first = np.searchsorted(rows.clip, np.arange(len(rows.clips)))
     counts = np.diff([*first, len(X)])
     if (counts > 1).any():
         X = np.add.reduceat(X, first)
         X /= counts[:, None].astype(np.float32)
-    return VectorFile(
-        [clip.id for clip in rows.clips],
-        np.zeros(len(rows.clips)),
-        np.array([job.plan.lengths[k] for k in range(len(job.plan.clips)) if job.plan.clips[k].id not in rows.bad]),
-        X,
-        about,
-    )
+    return X
 
 
 def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> CropRule:

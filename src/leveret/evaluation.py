@@ -14,10 +14,12 @@ import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.cache import digest_of
+from leveret.clips import scored_clips
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Rows, embed_job
+from leveret.embedding_map import MAPS, EmbeddingMap, embedding_map, write_map
 from leveret.entrants import FLOOR, Entrant, check_contamination, choose_heads, entrants_of, reported
 from leveret.home import cache_root
 from leveret.kept_heads import Asked, check_asked
@@ -27,11 +29,11 @@ from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
+from leveret.report.page import write_run_page
 from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
-from leveret.runs import Run, RunWriter, task_keys
+from leveret.runs import Run, RunLog, RunWriter, task_keys
 from leveret.scoring import score_readout, score_task
-from leveret.text import printable
 from leveret.vector_rows import rows_of_file
 from leveret.workload import Known, Plan, Workload, plan_of
 
@@ -57,6 +59,7 @@ class EvaluateConfig:
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
         save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
+        embedding_map: Lay the test clips of each task out on a plane, for the page: about a second a task.
         contamination: Report of `leveret data overlap` about what all the encoders but the floor were trained on.
         output: Folder for the run folders.
     """
@@ -75,6 +78,7 @@ class EvaluateConfig:
     compute: Compute = Compute()
     seed: int = 0
     save_probes: bool = False
+    embedding_map: bool = True
     contamination: Path | None = None
     output: Path = Path("runs")
 
@@ -126,6 +130,7 @@ class Evaluation:
                 )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
         report = reported(config.contamination, self.works)
+        self._map_seconds = 0.0
         self.runners = [
             runner
             for one in loaded
@@ -151,8 +156,7 @@ class Evaluation:
         Under torchrun the ranks share out the embedding and then the probes; rank 0 alone writes, and returns the runs.
         """
         started = time.monotonic()
-        log: list[str] = []
-        reporter = _Logging(self.reporter, log)
+        reporter = RunLog(self.reporter)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         shown = [entrant for entrant in self.entrants if not entrant.hidden and distributed.is_first()]
         for entrant in shown:
@@ -171,9 +175,14 @@ class Evaluation:
                     encoder=entrant.about,
                     protocol=self.config.protocol.described(),
                     tasks=[entrant.results[key] for key in keys],
-                    run=about_this_run(self.config.compute, started),
+                    run=about_this_run(self.config.compute, started, entrant.runner),
                 )
-                runs.append(Run(entrant.writer.finish(card, "\n".join(log) + "\n"), card))
+                runs.append(Run(entrant.writer.finish(card, "\n".join(reporter.lines) + "\n"), card))
+            if self._map_seconds:
+                said = f"embedding maps took {self._map_seconds:.1f} s; --no-embedding-map leaves them out"
+                self.reporter.say(said)
+            for why in filter(None, map(write_run_page, runs)):
+                self.reporter.say(why)
             return runs
         except BaseException:
             for entrant in shown:
@@ -210,7 +219,9 @@ class Evaluation:
                 assert scored is not None, reading
                 self._record(reading, *scored, reporter)
 
-    def _record(self, reading: _Reading, result: TaskResult, outcome: Outcome, reporter: Reporter) -> None:
+    def _record(
+        self, reading: _Reading, result: TaskResult, outcome: Outcome, plane: EmbeddingMap | None, reporter: Reporter
+    ) -> None:
         entrant, key, task = reading.entrant, reading.key, reading.work.task
         floors = [one.results[key].score for one in self.entrants if one.is_floor and key in one.results]
         result = replace(result, floor=floors[-1] if floors and self.config.floor else None)
@@ -220,11 +231,14 @@ class Evaluation:
                 about = {**entrant.about, "seed": self.config.seed}
                 folder = entrant.writer.partial / "probes"
                 save_probes(folder, key, task, self.config.protocol, about, outcome.probes, result)
+            if plane is not None:
+                write_map(entrant.writer.partial / MAPS / f"{key}.parquet", plane, entrant.writer.folder)
+                self._map_seconds += plane.seconds
             entrant.writer.add(key, result, outcome.predictions)
             for warning in result.warnings:
                 reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")
 
-    def _score(self, reading: _Reading, reporter: Reporter) -> tuple[TaskResult, Outcome]:
+    def _score(self, reading: _Reading, reporter: Reporter) -> tuple[TaskResult, Outcome, EmbeddingMap | None]:
         work, entrant, rows = reading.work, reading.entrant, reading.rows
         task, started = work.task, time.monotonic()
         if entrant.vectors is not None:
@@ -265,8 +279,10 @@ class Evaluation:
             seconds=time.monotonic() - started,
             **{**outcome.values, "probe": {**outcome.values["probe"], **head.about}},
         )
+        wanted = self.config.embedding_map and not entrant.hidden
+        plane = embedding_map(scored_clips(work.folds), vectors.of("test")) if wanted else None
         # a probe may hold all its training vectors: other ranks get it only to write it
-        return result, outcome if self.config.save_probes else replace(outcome, probes=[])
+        return result, outcome if self.config.save_probes else replace(outcome, probes=[]), plane
 
     def _read_headers(self) -> None:
         threads = self.config.compute.num_threads()
@@ -317,18 +333,6 @@ def evaluate(
     specs = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     named = replace(config.protocol, name=protocol)
     return Evaluation(replace(config, encoders=many, tasks=specs, protocol=named), reporter).run()
-
-
-class _Logging(Reporter):
-    """Passes on, and keeps what was said for log.txt."""
-
-    def __init__(self, reporter: Reporter, lines: list[str]) -> None:
-        self.stage = reporter.stage  # type: ignore[method-assign]
-        self._reporter, self._lines = reporter, lines
-
-    def say(self, text: str) -> None:
-        self._lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
-        self._reporter.say(text)
 
 
 def _slug(text: str) -> str:

@@ -181,8 +181,8 @@ class LogMel(nn.Module):
             self._compressed(found)
         return mels
 
-    def _compressed(self, mels: Float[Tensor, "n F"]) -> Float[Tensor, "n F"]:
-        """In place."""
+    def _compressed(self, mels: Tensor) -> Tensor:
+        """In place; called for each block, so no shape is checked."""
         return mels.log1p_() if self.config.compression == "log1p" else mels.clamp_min_(1e-6).log_()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from leveret.draws import Keyed
@@ -134,10 +135,13 @@ class WSConv2d(SameConv2d):
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
         weight = at_least_float32(self.weight).flatten(1)  # (D, fan-in)
-        centred = weight - weight.mean(1, keepdim=True)
-        scatter = centred.square().sum(1)  # the biased variance times the fan-in
-        scale = self.gain.to(weight.dtype) * self.input_scale * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
-        return (centred * scale[:, None]).view(self.weight.shape).to(self.weight.dtype)
+        gain = self.gain.to(weight.dtype)
+        # A compiler or a recorder fuses what it can see through; by hand the step is of half the time.
+        if torch.compiler.is_compiling():
+            rows, _, _ = _standardised_rows(weight, gain, self.input_scale)
+        else:
+            rows = _StandardisedRows.apply(weight, gain, self.input_scale)
+        return rows.view(self.weight.shape).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """Standardise the filters and convolve."""
@@ -153,6 +157,39 @@ class WSConv2d(SameConv2d):
         plain.weight = nn.Parameter(self.standardised_weight(), requires_grad=False)
         plain.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=False)
         return plain
+
+
+def _standardised_rows(weight: Tensor, gain: Tensor, factor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Standardised filters (D, fan-in), the centred ones, and the biased variance times the fan-in (D,)."""
+    centred = weight - weight.mean(1, keepdim=True)
+    scatter = centred.square().sum(1)
+    return centred * (gain * factor * scatter.clamp_min(VARIANCE_FLOOR).rsqrt())[:, None], centred, scatter
+
+
+class _StandardisedRows(torch.autograd.Function):
+    """The gradient by its formula, in four passes over the filters where autograd takes a dozen.
+
+    With c the centred filter, v its scatter and s = gain factor / sqrt(v), y = s c has the gradient
+    s (g - mean g - c (g.c) / v); below the floor v is constant and the last term is not there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gain: Tensor, factor: float) -> Tensor:
+        rows, centred, scatter = _standardised_rows(weight, gain, factor)
+        ctx.factor = factor
+        ctx.save_for_backward(centred, scatter, gain)
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        centred, scatter, gain = ctx.saved_tensors
+        along = (gradient * centred).sum(1)
+        by_gain = ctx.factor * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
+        scale = (gain * by_gain)[:, None]
+        varies = torch.where(scatter > VARIANCE_FLOOR, along / scatter, 0)[:, None]
+        by_weight = torch.addcmul(gradient.mean(1, keepdim=True) * -scale, gradient, scale)
+        return by_weight.addcmul_(centred, varies * scale, value=-1), along * by_gain, None
 
 
 def as_haiku_draws(layer: nn.Linear) -> nn.Linear:

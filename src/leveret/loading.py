@@ -6,7 +6,7 @@ py:my_encoder.py:MyEncoder   somebody else's, by an adapter: py, hear, hf, onnx,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class LoadedEncoder:
         origin: Where its weights come from, in words.
         foreign: True for an adapter, whose behaviour the digest cannot vouch for.
         checkpoint: The file's content, with what pretraining kept in it; None for all but checkpoints.
+        pretraining: Objective, recipe and data, where a checkpoint says so.
     """
 
     spec: str
@@ -57,6 +58,7 @@ class LoadedEncoder:
     origin: str
     foreign: bool
     checkpoint: Checkpoint | None = None
+    pretraining: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_parameters(self) -> int:
@@ -74,6 +76,7 @@ class LoadedEncoder:
             "parameters": self.num_parameters,
             "sample_rate": self.encoder.sample_rate,
             "embed_dim": self.encoder.embed_dim,
+            **({"pretraining": dict(self.pretraining)} if self.pretraining else {}),
         }
 
 
@@ -88,6 +91,14 @@ def create_encoder(spec: str, seed: int = 0) -> Encoder:
         UnknownNameError: No such encoder; the message lists the nearest.
     """
     return load_encoder(spec, seed).encoder
+
+
+def is_own(spec: str) -> bool:
+    """Whether making the encoder of a spec runs nobody's code: one of leveret's names, or a checkpoint.
+
+    A file from a stranger may name any spec, and an adapter would run whatever code lies at the path in it.
+    """
+    return spec in entries("encoders") or (spec.endswith(CHECKPOINT_SUFFIX) and ":" not in spec)
 
 
 def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
@@ -109,7 +120,7 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         digest = weights_digest(checkpoint.encoder)
         return LoadedEncoder(
             spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False,
-            checkpoint=checkpoint,
+            checkpoint=checkpoint, pretraining=_pretraining(checkpoint.extra),
         )  # fmt: skip
     if spec not in entries("encoders"):
         # the forms first: of many names the message shows but some
@@ -123,6 +134,14 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     has_weights = any(True for _ in encoder.parameters())
     origin = f"random weights, seed {seed}" if has_weights else "no weights"
     return LoadedEncoder(spec, spec, encoder, weights_digest(encoder), config, origin, foreign=False)
+
+
+def _pretraining(extra: Mapping[str, Any]) -> dict[str, str]:
+    """What `leveret pretrain` wrote beside the weights; a stranger's file may hold anything there."""
+    data = extra.get("data")
+    corpus = data.get("corpus") if isinstance(data, dict) else None
+    said = {"objective": extra.get("objective"), "recipe": extra.get("recipe"), "data": corpus}
+    return {name: value for name, value in said.items() if isinstance(value, str) and value}
 
 
 @dataclass(frozen=True)

@@ -174,25 +174,34 @@ def cluster_bootstrap(
 
 
 def paired_comparison(
-    metric: str,
-    scores: Scores,
-    other_scores: Scores,
-    targets: ndarray,
-    groups: Shaped[ndarray, "M"] | None,
-    seed: int,
-    resamples: int = 1000,
-) -> Comparison:
+    metric: str, scores: Scores, other_scores: Scores, targets: ndarray, groups: Shaped[ndarray, "M"] | None,
+    seed: int, resamples: int = 1000,
+) -> Comparison:  # fmt: skip
     """Whether `scores` beat `other_scores`, both on the same resamples; arguments as `cluster_bootstrap`."""
+    return paired_comparisons(metric, [scores], other_scores, targets, groups, seed, resamples)[0]
+
+
+def paired_comparisons(
+    metric: str, many: Sequence[Scores], reference: Scores, targets: ndarray, groups: Shaped[ndarray, "M"] | None,
+    seed: int, resamples: int = 1000,
+) -> list[Comparison]:  # fmt: skip
+    """Whether each of `many` beats the reference, which is resampled once for all of them."""
     group, num_groups = _group_indices(groups, len(targets))
-    blocks, weighted = _resampled_weights(num_groups, seed, resamples), _WEIGHTED[metric]
-    pairs = [(weighted(scores, targets, group, w), weighted(other_scores, targets, group, w)) for w in blocks]
-    differences = np.concatenate([ours - theirs for ours, theirs in pairs])
-    difference = METRICS[metric](scores, targets) - METRICS[metric](other_scores, targets)
-    defined = differences[~np.isnan(differences)]
-    # the observed data count as one resample, so p is never zero
-    tail = min((defined <= 0).sum(), (defined >= 0).sum())
-    p = min(1.0, 2 * (1 + float(tail)) / (1 + len(defined)))
-    return Comparison(difference, _interval(differences, difference, num_groups), p)
+    weighted, observed = _WEIGHTED[metric], METRICS[metric](reference, targets)
+    blocks: list[list[ndarray]] = []
+    for weights in _resampled_weights(num_groups, seed, resamples):
+        theirs = weighted(reference, targets, group, weights)
+        blocks.append([weighted(ours, targets, group, weights) - theirs for ours in many])
+    found = []
+    for number, ours in enumerate(many):
+        differences = np.concatenate([block[number] for block in blocks])
+        difference = METRICS[metric](ours, targets) - observed
+        defined = differences[~np.isnan(differences)]
+        # the observed data count as one resample, so p is never zero
+        tail = min((defined <= 0).sum(), (defined >= 0).sum())
+        p = min(1.0, 2 * (1 + float(tail)) / (1 + len(defined)))
+        found.append(Comparison(difference, _interval(differences, difference, num_groups), p))
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

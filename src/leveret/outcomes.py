@@ -13,18 +13,9 @@ from numpy.typing import NDArray
 
 from leveret.clips import Clip
 from leveret.contracts import FittedProbe, Task
-from leveret.metrics import (
-    METRICS,
-    average_precisions,
-    chance_score,
-    cluster_bootstrap,
-    macro_f1,
-    majority_score,
-    recalls,
-)
+from leveret.metrics import METRICS, majority_score
+from leveret.prediction_scores import num_classes, scores_of
 from leveret.runs import Predictions
-
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ def scored_fold(
     return ScoredFold(
         predictions,
         {seed: metric(_for_metric(task, [slot[s] for slot in scores]), targets) for s, seed in enumerate(seeds)},
-        majority_score(task.metric, train_targets, targets, _num_classes(task)),
+        majority_score(task.metric, train_targets, targets, num_classes(predictions)),
         train_score,
         None if nested is None else metric(_for_metric(task, [slot[0] for slot in nested]), targets),
         facts,
@@ -97,34 +88,27 @@ def scored_fold(
     )
 
 
-def outcome_of(task: Task, folds: Sequence[ScoredFold], settings: Mapping[str, Any]) -> Outcome:
+def outcome_of(folds: Sequence[ScoredFold], settings: Mapping[str, Any]) -> Outcome:
     """The folds together.
 
     Args:
         settings: Of the probe.
     """
     predictions = _concatenated([fold.test for fold in folds])
-    targets, groups = predictions.targets(), np.array(predictions.group)
-    interval = cluster_bootstrap(task.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED)
-    per_class = _per_class(task, predictions)
+    found = scores_of(predictions)
     by_seed = {seed: float(np.mean([fold.by_seed[seed] for fold in folds])) for seed in folds[0].by_seed}
     train_scores = [fold.train_score for fold in folds if fold.train_score is not None]
     nested = [fold.nested for fold in folds if fold.nested is not None]
     facts = [fold.facts for fold in folds]
     values = {
         "score": float(np.mean(list(by_seed.values()))),
-        "interval": (interval.low, interval.high),
-        "interval_groups": interval.num_groups,
-        "interval_wide": interval.wide,
-        "metrics": _metrics(task, predictions) | ({"nested_choice": float(np.mean(nested))} if nested else {}),
-        "per_class": per_class,
-        "chance": chance_score(task.metric, targets, _num_classes(task)),
+        **found,
+        "metrics": found["metrics"] | ({"nested_choice": float(np.mean(nested))} if nested else {}),
         "majority": float(np.mean([fold.majority for fold in folds])),
         "train_score": float(np.mean(train_scores)) if train_scores else None,
         "seeds": {str(seed): score for seed, score in by_seed.items()},
         "folds": [float(np.mean(list(fold.by_seed.values()))) for fold in folds] if len(folds) > 1 else [],
         "probe": {**settings, **(facts[0] if len(facts) == 1 else {"folds": facts})},
-        "unscored_classes": [name for name, value in per_class.items() if value is None],
     }
     return Outcome(values, predictions, [fold.probes for fold in folds])
 
@@ -151,35 +135,3 @@ def _concatenated(parts: Sequence[Predictions]) -> Predictions:
 
 def _for_metric(task: Task, scores: Sequence[NDArray[np.float32]]) -> Any:
     return list(scores) if task.kind == "slots" else scores[0]
-
-
-def _num_classes(task: Task) -> int | list[int]:
-    sizes = [len(labels) for _, labels in task.slots]
-    return sizes if task.kind == "slots" else sizes[0]
-
-
-def _metrics(task: Task, predictions: Predictions) -> dict[str, float]:
-    targets = predictions.targets()
-    if task.kind == "multi":
-        return {"map": METRICS["map"](predictions.scores[0], targets)}
-    if task.kind == "single":
-        scores = predictions.scores[0]
-        return {"accuracy": METRICS["accuracy"](scores, targets), "macro_f1": macro_f1(scores, targets)}
-    slots = {
-        f"accuracy:{slot}": METRICS["accuracy"](predictions.scores[k], targets[:, k])
-        for k, (slot, _) in enumerate(task.slots)
-    }
-    return {"exact_match": METRICS["exact_match"](list(predictions.scores), targets), **slots}
-
-
-def _per_class(task: Task, predictions: Predictions) -> dict[str, float | None]:
-    targets = predictions.targets()
-    found: dict[str, float | None] = {}
-    for k, (slot, labels) in enumerate(task.slots):
-        if task.kind == "multi":
-            values = average_precisions(predictions.scores[k], targets)
-        else:
-            values = recalls(predictions.scores[k], targets[:, k] if task.kind == "slots" else targets)
-        for label, value in zip(labels, values.tolist(), strict=True):
-            found[f"{slot}:{label}" if slot else label] = None if np.isnan(value) else value
-    return found

@@ -53,6 +53,8 @@ class Protocol:
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected one or more different numbers")
+        if self.head is not None:
+            self._head(self.head)  # before anything is embedded, or a suite made
 
     @property
     def title(self) -> str:
@@ -74,26 +76,31 @@ class Protocol:
             ValueError: A setting that this head cannot follow.
         """
         name = self.head or _OWN_HEAD.get(self.name, task.head)
-        probe = look_up("probes", name)
-        known = {one.name for one in fields(probe)}
-        # ESC-50's own machines take no steps, and the suite it stands in may be asked for with fewer
-        if self.steps is not None and "steps" not in known and self.head is not None:
-            raise ValueError(f"steps={self.steps} with the probe {name!r}, which takes no steps; leave them out")
+        probe, known = self._head(name)
         if self.name == "paper" and "steps" not in known and name != task.head:
             raise ValueError(
                 f"protocol 'paper' with the probe {name!r}, which takes no steps and so draws no crops; "
                 "choose the protocol `cached`, or the probe linear or mlp"
-            )
-        if self.average == "probabilities" and not probe.logits:
-            raise ValueError(
-                f"average='probabilities' with the probe {name!r}, whose scores are no logits and give none; "
-                "average logits (decision values), or choose another probe"
             )
         settings = {
             "batch": task.batch, "steps": self.steps or task.steps, "seeds": self.seeds,
             "check_rates": self.check_rates,
         }  # fmt: skip
         return cast(Probe, replace(probe, **{key: value for key, value in settings.items() if key in known}))
+
+    def _head(self, name: str) -> tuple[Any, set[str]]:
+        """An entry of the probes room that can follow this protocol, and the names of its settings."""
+        probe = look_up("probes", name)
+        known = {one.name for one in fields(probe)}
+        # ESC-50's own machines take no steps, and the suite it stands in may be asked for with fewer
+        if self.steps is not None and "steps" not in known and self.head is not None:
+            raise ValueError(f"steps={self.steps} with the probe {name!r}, which takes no steps; leave them out")
+        if self.average == "probabilities" and not probe.logits:
+            raise ValueError(
+                f"average='probabilities' with the probe {name!r}, whose scores are no logits and give none; "
+                "average logits (decision values), or choose another probe"
+            )
+        return probe, known
 
     def draws_crops(self, task: Task) -> bool:
         """Whether the head is trained on a new crop at each step: under `paper`, if it takes steps."""

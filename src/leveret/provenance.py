@@ -13,21 +13,27 @@ import torch
 
 import leveret.distributed as distributed
 from leveret.content import code_digest
-from leveret.runner import Compute
+from leveret.runner import Compute, Runner
 
 
-def about_this_run(compute: Compute, started: float) -> dict[str, Any]:
+def about_this_run(compute: Compute, started: float, runner: Runner | None = None) -> dict[str, Any]:
     """Facts for a scorecard.
 
     Args:
         started: `time.monotonic()` when the run began.
+        runner: Of the encoder, for its speed; None where vectors were made elsewhere.
     """
+    device, speed = compute.torch_device(), {}
+    if runner is not None:
+        # of this process, by the network alone: neither the decoding nor what was cached counts
+        speed = {"embedding": {name: getattr(runner.network, name) for name in ("audio_seconds", "seconds")}}
     packages = ("leveret", "torch", "numpy", "soundfile", "soxr", "scikit-learn")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "command": ["leveret", *sys.argv[1:]] if Path(sys.argv[0]).stem in ("leveret", "__main__") else None,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": str(compute.torch_device()),
+        "device": str(device),
+        **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "dtype": compute.dtype,
         "compiled": compute.compile,
         "batch_size": compute.batch_size or "auto",
@@ -39,4 +45,5 @@ def about_this_run(compute: Compute, started: float) -> dict[str, Any]:
         "code": code_digest(),
         "wall_seconds": time.monotonic() - started,
         "peak_memory_bytes": peak,
+        **speed,
     }

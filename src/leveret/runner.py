@@ -1,4 +1,4 @@
-"""Encoders made ready to embed, on a device, in a dtype, with everything that their rows depend on.
+"""Encoders made ready to embed, on a device, in a dtype, with everything that their rows depend on, and their speed.
 
 Shapes: B batch, N samples, D embedding.
 """
@@ -6,6 +6,7 @@ Shapes: B batch, N samples, D embedding.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from time import perf_counter
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,8 @@ BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "row
 """With these the same weights, clip and crop rule give the same vectors."""
 
 DEFAULT_BATCH_SIZE = 32
+NOT_IDENTITY = ("spec", "name", "pretraining")
+"""What of an encoder's description its vectors do not depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,12 @@ class Compute:
 
 
 class Network:
-    """An encoder ready to embed: folded, on its device; several runners may read their layers out of one pass."""
+    """An encoder ready to embed: folded, on its device; several runners may read their layers out of one pass.
+
+    Attributes:
+        audio_seconds: What it has embedded so far.
+        seconds: That it took, without the decoding.
+    """
 
     def __init__(self, loaded: LoadedEncoder, compute: Compute) -> None:
         if not loaded.encoder.convertible and (compute.compile or compute.dtype != "float32"):
@@ -91,6 +99,7 @@ class Network:
         self.loaded = loaded
         self.device = compute.torch_device()
         self.batch_size = compute.batch_size or DEFAULT_BATCH_SIZE
+        self.audio_seconds = self.seconds = 0.0
         self.encoder = loaded.encoder.to(self.device)
         if loaded.encoder.convertible:
             dtype = getattr(torch, compute.dtype)
@@ -102,7 +111,7 @@ class Network:
         Args:
             layers: Keys of the encoder's layers, or None for its default.
         """
-        rate = self.loaded.encoder.sample_rate
+        rate, started = self.loaded.encoder.sample_rate, perf_counter()
         waves, partners = self._long_enough(batch.waves[rate]), None
         if batch.partners:
             partners = self._long_enough(batch.partners[rate])
@@ -126,6 +135,8 @@ class Network:
             for vectors, new in zip(done, found, strict=True):
                 vectors.append(new)
             at += len(found[0])
+        self.seconds += perf_counter() - started
+        self.audio_seconds += waves.numel() / rate
         return [torch.cat(vectors).numpy() for vectors in done]
 
     def _embed(self, features: Tensor, layers: Sequence[str | None]) -> list[Tensor]:
@@ -168,7 +179,7 @@ class Runner:
     def identity(self, crop: CropRule, clips: str) -> dict[str, Any]:
         """Everything that the rows depend on."""
         return {
-            "encoder": {key: value for key, value in self.described().items() if key not in ("spec", "name")},
+            "encoder": {key: value for key, value in self.described().items() if key not in NOT_IDENTITY},
             # a foreign encoder may keep its weights where no digest sees them
             "behaviour": sha256(self.fingerprint.tobytes()).hexdigest() if self.loaded.foreign else "",
             "dtype": self.compute.dtype,

@@ -1,15 +1,16 @@
 """The run folder: what an evaluation leaves on disk, and reading it back. Needs no torch.
 
 `config.json` (enough to start it again), `scorecard.json`, `predictions/TASK.parquet` (a row a test clip with its
-score for every class), `log.txt`. While the run goes on the folder's name ends in `.partial` and `results/TASK.json`
-holds the finished tasks: the same command takes them up again. It is renamed at the end, so a folder without the
-ending is whole.
+score for every class), `map/TASK.parquet` (test clips on a plane), `log.txt`; and, made of these, `report.html`. While
+the run goes on the folder's name ends in `.partial` and `results/TASK.json` holds the finished tasks: the same command
+takes them up again. It is renamed at the end, so a folder without the ending is whole.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
@@ -21,7 +22,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from leveret.progress import Reporter
 from leveret.results import Scorecard, TaskResult, task_result_from_json
+from leveret.text import printable
 
 PARTIAL = ".partial"
 
@@ -164,6 +167,20 @@ class RunWriter:
         self._unlock()
 
 
+class RunLog(Reporter):
+    """Passes on, and keeps what was said for log.txt."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.stage = reporter.stage  # type: ignore[method-assign]
+        self.lines: list[str] = []
+        self._reporter = reporter
+
+    def say(self, text: str) -> None:
+        """With the time, in the log."""
+        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
+        self._reporter.say(text)
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run folder."""
@@ -175,6 +192,10 @@ class Run:
         """Scores of the task's test clips."""
         return read_predictions(self.folder / "predictions" / f"{task}.parquet")
 
+    def keys(self) -> list[str]:
+        """Names of its tasks' files, in the order of the scorecard."""
+        return list(task_keys([(one.suite, one.task) for one in self.scorecard.tasks]))
+
 
 def find_runs(path: Path) -> list[Run]:
     """The run at a path, or all runs below it, oldest first.
@@ -182,17 +203,56 @@ def find_runs(path: Path) -> list[Run]:
     Raises:
         RunError: There is none.
     """
-    found = [path / "scorecard.json"] if (path / "scorecard.json").exists() else sorted(path.rglob("scorecard.json"))
-    runs = [
-        Run(card.parent, Scorecard.from_json(card.read_text(encoding="utf-8", errors="replace"), str(card)))
-        for card in found
-        if not any(part.endswith(PARTIAL) for part in card.parts)
-    ]
+    runs = [_run_of(card) for card in _scorecards(path)]
     if not runs:
         raise RunError(
             f"no finished run at {path}: expected a folder with scorecard.json; make one with `leveret evaluate`"
         )
-    return sorted(runs, key=lambda run: str(run.scorecard.run.get("finished", "")))
+    return sorted(runs, key=_finished)
+
+
+def find_sound_runs(path: Path) -> tuple[list[Run], dict[Path, str]]:
+    """All finished runs below a folder, oldest first, and of those that are damaged the reason by folder.
+
+    A run is sound if its scorecard can be read and each task's predictions are there, one for each clip that it counts.
+    """
+    runs, damaged = [], {}
+    for card in _scorecards(path):
+        try:
+            run = _run_of(card)
+            if not run.scorecard.tasks:
+                raise RunError(f"{card} has no task")
+            for key, result in zip(run.keys(), run.scorecard.tasks, strict=True):
+                file = run.folder / "predictions" / f"{key}.parquet"
+                if (num := _num_predicted(file)) != result.clips.get("test"):
+                    raise RunError(f"{file} has {num} clips, {result.clips.get('test')} by the scorecard")
+        except (ValueError, OSError) as error:
+            damaged[card.parent] = str(error)
+        else:
+            runs.append(run)
+    return sorted(runs, key=_finished), damaged
+
+
+def _scorecards(path: Path) -> list[Path]:
+    card = path / "scorecard.json"
+    found = [card] if card.exists() else sorted(path.rglob(card.name))
+    return [one for one in found if not any(part.endswith(PARTIAL) for part in one.parts)]
+
+
+def _run_of(card: Path) -> Run:
+    return Run(card.parent, Scorecard.from_json(card.read_text(encoding="utf-8", errors="replace"), str(card)))
+
+
+def _finished(run: Run) -> str:
+    return str(run.scorecard.run.get("finished", ""))
+
+
+def _num_predicted(path: Path) -> int:
+    """Clips in a file of predictions, by its footer alone."""
+    try:
+        return int(parquet.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{path} is missing or damaged ({type(error).__name__}: {error})") from error
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

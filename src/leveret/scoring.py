@@ -120,7 +120,7 @@ def score_task(
                 train_score=METRICS[task.metric](on_train.for_metric(), on_train.targets()), nested=nested,
             )
         )  # fmt: skip
-    return outcome_of(task, found, probe_settings(free_probe))
+    return outcome_of(found, probe_settings(free_probe))
 
 
 def score_readout(
@@ -148,7 +148,7 @@ def score_readout(
         some = fold.train[:: max(1, -(-len(fold.train) // ENOUGH_CLIPS))]  # for the commonest class
         labels = predictions_of(task, some, []).targets()
         found.append(scored_fold(task, test, [scores], protocol.seeds[:1], labels, {}, [readout]))
-    return outcome_of(task, found, about)
+    return outcome_of(found, about)
 
 
 def _tested(task: Task, fold: Fold, vectors: Vectors) -> list[Clip]:

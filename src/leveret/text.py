@@ -1,4 +1,4 @@
-"""Text from strangers made harmless to look at: file and class names may hold terminal codes and line ends."""
+"""Text from strangers made harmless to look at, since names may hold terminal codes and line ends; numbers as text."""
 
 
 def printable(text: object, keep: str = "") -> str:
@@ -7,4 +7,12 @@ def printable(text: object, keep: str = "") -> str:
     Args:
         keep: Letters that stay although they are not printable.
     """
-    return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in str(text))
+    shown = str(text)
+    if shown.isprintable():
+        return shown  # a long text at once
+    return "".join(letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in shown)
+
+
+def percent(score: float | None) -> str:
+    """A fraction as tables print it: 74.6."""
+    return "" if score is None else f"{100 * score:.1f}"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from leveret.checkpoint import config_as_json, config_from_json
 from leveret.contracts import EncoderConfig
-from leveret.optim import PEAK_RATE, WARMUP_STEPS
+from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.pretext import ObjectiveConfig
 from leveret.registry import look_up, unknown_name
 
@@ -22,6 +22,9 @@ ROUNDING = ("compile", "recompute", "micro_batch", "deterministic")
 """Those that change the order of sums, so that losses agree to rounding alone."""
 
 
+Scale = Literal["paper", "small"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """Settings of one run.
@@ -30,8 +33,11 @@ class PretrainConfig:
         encoder: Key of the encoders room that `encoder_config` is a variant of.
         objective: Key of the objectives room that `objective_config` is a variant of.
         recipe: Name of the recipe that gave the settings; empty where a user chose them.
+        scale: Of the recipe.
+        changed: What is otherwise than in the recipe at its scale, "batch=64 (4096)" each; of the data too.
         batch: Clips a step, over all processes.
         rate: Peak of the learning rate.
+        schedule: Of the rate after the warm-up: down to zero along a cosine, or none.
         seed: Of the weights, and of everything that is drawn.
         dtype: bfloat16 is autocast of the networks; weights, standardised filters and losses stay float32.
         compile: The encoder becomes machine code at its first call.
@@ -52,10 +58,13 @@ class PretrainConfig:
     objective: str
     objective_config: ObjectiveConfig
     recipe: str = ""
+    scale: Scale = "paper"
+    changed: tuple[str, ...] = ()
     batch: int = 4096
     steps: int = 200_000
     rate: float = PEAK_RATE
     warmup_steps: int = WARMUP_STEPS
+    schedule: Schedule = "cosine"
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
@@ -109,17 +118,18 @@ def named_config(encoder: str, objective: str, **settings: Any) -> PretrainConfi
     return PretrainConfig(encoder=encoder, objective=objective, **(configs | settings))
 
 
-def changed_objective(name: str, values: Mapping[str, Any]) -> ObjectiveConfig:
-    """The config of an objective as it is declared, but for some settings.
+def changed_objective(name: str, values: Mapping[str, Any], base: ObjectiveConfig | None = None) -> ObjectiveConfig:
+    """The config of an objective, but for some settings.
 
     Args:
         values: Setting -> plain value.
+        base: Of that objective; None is as it is declared.
 
     Raises:
         UnknownNameError: No such objective, or it has no such setting.
         ValueError: A value of another sort.
     """
-    declared = config_as_json(look_up("objectives", name))
+    declared = config_as_json(base if base is not None else look_up("objectives", name))
     for setting, value in values.items():
         if setting not in declared:
             raise unknown_name(f"setting of {name}", setting, declared)
@@ -143,7 +153,7 @@ def pretrain_config_from_json(values: Mapping[str, Any]) -> PretrainConfig:
             f"a pretraining config with {', '.join(sorted(set(values) ^ known))} beside or without what this leveret "
             "expects; it comes from another version"
         )
-    plain = dict(values)
+    plain = dict(values) | {"changed": tuple(values["changed"])}
     plain["encoder_config"] = config_from_json(values["encoder"], values["encoder_config"])
     plain["objective_config"] = config_from_json(values["objective"], values["objective_config"], "objectives")
     return PretrainConfig(**plain)

@@ -145,6 +145,8 @@ def export(
     extra = {
         "leveret": __version__,
         "recipe": config.recipe,
+        "scale": config.scale,
+        "changed": list(config.changed),
         "objective": config.objective,
         "step": step,
         "weights": weights,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from leveret.arithmetic import counting
 from leveret.gradient_cache import represented, unmoved
 from leveret.machine import resident_bytes
 from leveret.pretext import Objective, Views
@@ -87,7 +87,7 @@ def step_flops(objective: Objective, views: Views, dtype: torch.dtype) -> float:
     total = 0
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), unmoved(objective):
         for view in views.inputs:
-            with FlopCounterMode(display=False) as counter:
+            with counting(objective) as counter:
                 represented(objective, view[:1], dtype)
-            total += counter.get_total_flops() * len(view)
+            total += 2 * counter.macs * len(view)
     return 3.0 * total

@@ -67,9 +67,9 @@ class Learner:
         for name, value in _part(tensors, _OPTIMIZER).items():
             slot, _, owner = name.partition(".")
             parameter = parameters[owner]
-            # Adam keeps the count of steps on the CPU, and its means as the parameter lies
+            # Adam, fused, keeps the count of steps beside the parameter, and its means as the parameter lies
             copy = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            self.optimizer.state[parameter][slot] = value if slot == "step" else copy
+            self.optimizer.state[parameter][slot] = value.to(parameter.device) if slot == "step" else copy
 
 
 def save_state(folder: Path, step: int, learner: Learner, about: Mapping[str, Any], keep: int) -> Path:

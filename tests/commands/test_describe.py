@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from leveret.cli import main
 
 
@@ -18,6 +20,25 @@ def test_json_holds_the_same(capsys):
     about = json.loads(capsys.readouterr().out)
     assert about["parameters"] == sum(part["parameters"] for part in about["parts"]) == 26_400
     assert about["features"] == [1, 300, 80]
+
+
+def test_a_spectrogram_takes_the_place_of_a_sound(capsys):
+    assert main(["describe", "slowfast_nfnet_tiny", "--spectrogram", "400x128"]) == 0
+    assert "slowfast_nfnet_tiny: features 1 x 400 x 128 -> vector of 96" in capsys.readouterr().out
+    assert main(["describe", "slowfast_nfnet_tiny", "--spectrogram", "400x128", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["seconds"], about["features"]) == (None, [1, 400, 128])
+
+
+@pytest.mark.parametrize("size", ["400", "400x", "0x80", "axb", "400x-1", "4000000x80", "400x80x1"])
+def test_a_spectrogram_of_no_size_is_one_line(capsys, size):
+    assert main(["describe", "slowfast_nfnet_tiny", "--spectrogram", size]) == 2
+    assert "expected frames x mel bins, such as 400x128" in capsys.readouterr().err
+
+
+def test_an_encoder_of_waves_takes_no_spectrogram(capsys):
+    assert main(["describe", "wav2vec2_tiny", "--spectrogram", "400x128"]) == 2
+    assert "does not take an input of shape (1, 400, 128)" in capsys.readouterr().err
 
 
 def test_another_encoder_tells_its_outside(capsys, tmp_path):

@@ -78,6 +78,41 @@ def test_the_checkpoint_is_an_encoder_spec(leveret, sounds, tmp_path, capsys):
     assert "6 vectors of 64 numbers" in capsys.readouterr().out
 
 
+def test_a_recipe_at_small_scale_is_written_into_the_checkpoint_with_what_was_changed(leveret, sounds, tmp_path):
+    words = ("--recipe", "slowfast_nfnet_f0_simclr", "--scale", "small", *TINY, "--corpus", sounds)
+    status, _, err = leveret(*words, "-o", tmp_path / "run")
+    assert status == 0, err
+    extra = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").extra
+    assert (extra["recipe"], extra["scale"]) == ("slowfast_nfnet_f0_simclr", "small")
+    changed = dict(part.split("=", 1) for part in extra["changed"])
+    assert changed["corpus"] == f"{sounds} (audioset)"
+    assert changed["encoder"] == "nfnet_tiny (slowfast_nfnet_small)"
+    assert changed["batch"] == "8 (128)"
+    assert "recipe slowfast_nfnet_f0_simclr, scale small, changed: corpus=" in err
+
+
+def test_a_small_recipe_takes_shorter_crops_where_clips_are_short(leveret, sounds, tmp_path):
+    words = [word for word in TINY if word not in ("--crop-seconds", "0.2")]
+    words = ["--recipe", "slowfast_nfnet_f0_simclr", "--scale", "small", *words, "--corpus", str(sounds)]
+    status, _, err = leveret(*words, "-o", tmp_path / "run")
+    assert status == 0, err
+    assert "clips are short (median 1.00 s), and so are the crops" in err
+    config = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").extra["changed"]
+    assert "simclr.crop_seconds=0.6 (1.0)" in config
+
+
+def test_a_dry_run_shows_recipe_and_run_and_leaves_nothing(leveret, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = leveret("--recipe", "wav2vec2_librispeech", "--scale", "small", "--batch", "64", "--dry-run")
+    assert status == 0, err
+    assert "recipe   wav2vec2_librispeech: tables 2, 4, row Wav2Vec2.0" in out
+    assert "this run wav2vec2_small by wav2vec2; batch 64," in " ".join(out.split())
+    assert "changed: batch=64 (128)" in " ".join(out.split())
+    status, out, _ = leveret("--recipe", "wav2vec2_librispeech", "--dry-run", "--json")
+    assert (status, json.loads(out)["batch"], json.loads(out)["steps"]) == (0, 256, 80_000)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_says_how_to_go_on(leveret, sounds, tmp_path, monkeypatch):
     def interrupted(config, folder, batches, **options):
         from signal import SIGINT
@@ -98,6 +133,9 @@ def test_ctrl_c_says_how_to_go_on(leveret, sounds, tmp_path, monkeypatch):
         ((), "0 values of --data; expected one thing to train on"),
         (("--data", "nowhere"), "no corpus 'nowhere'"),
         (("--data", "sounds", "--encoder", "nfnet_tny"), "Did you mean 'nfnet_tiny'"),
+        (("--recipe", "resnet50_simclr"), "to follow the recipe with other audio, name that: --corpus"),
+        (("--recipe", "resnet_simclr"), "Did you mean 'resnet50_simclr'"),
+        (("--data", "sounds", "--scale", "small"), "--scale small without a recipe"),
         (("--data", "sounds", "--objective", "simcrl"), "Did you mean 'simclr'"),
         (("--data", "sounds", "--objective", "supervised", "--setting"), "this corpus has none"),
         (("--data", "sounds", "--setting", "temperature"), "--setting temperature: expected NAME=VALUE"),

@@ -1,6 +1,6 @@
 """An exported MTEB model keeps mteb's protocol of encoders; beside mteb's own, tests have its signatures only.
 
-The signatures are those of mteb 2.26: EncoderProtocol, AbsEncoder and ModelMeta's fields without a default.
+The signatures are those of mteb 2.26.24: EncoderProtocol, AbsEncoder and ModelMeta's fields without a default.
 """
 
 import numpy as np

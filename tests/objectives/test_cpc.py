@@ -31,7 +31,8 @@ def test_a_loss_of_one_frame_is_the_golden_info_nce(golden: Any) -> None:
     objective = small(similarity="cosine")
     targets = objective._comparable(zb)
     others = torch.stack([torch.cat([targets[:n], targets[n + 1 :]]) for n in range(8)])
-    summed, right = objective._step(nn.Identity(), za[:, None], targets[:, None], others)
+    none = torch.zeros(8, 0, dtype=torch.int64)
+    summed, right = objective._step(nn.Identity(), za[:, None], targets[:, None], others, none)
     assert float(summed) == pytest.approx(numbers["infonce/t0.1/a2b"].sum(), abs=1e-10)
     assert int(right) == (numbers["infonce/t0.1/a2b"] < np.log(2)).sum()  # else another one may be nearer
 
@@ -39,7 +40,7 @@ def test_a_loss_of_one_frame_is_the_golden_info_nce(golden: Any) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("similarity", ["product", "cosine"])
 def test_the_loss_is_that_of_plain_loops(similarity: str) -> None:
-    objective = small(steps=2, num_negatives=3, similarity=similarity)
+    objective = small(steps=2, num_negatives=3, num_own_negatives=4, similarity=similarity)
     torch.manual_seed(1)
     latents, past, future = (torch.randn(3, 6, width, dtype=torch.float64) for width in (16, 8, 8))
     views = views_of(3)
@@ -48,7 +49,8 @@ def test_the_loss_is_that_of_plain_loops(similarity: str) -> None:
         return float(a @ b / (a.norm() * b.norm() * 0.1 if similarity == "cosine" else 4))
 
     offered, taken = views.draws.uniform("offered", 3), views.draws.uniform("taken", 3)
-    total = 0.0
+    own = (views.draws.uniform("own", 4) * 6).astype(int)
+    total, skipped = 0.0, 0
     for contexts, heads, sign in ((past, objective.past_heads, 1), (future, objective.future_heads, -1)):
         found = []
         for step, head in zip((3, 4), heads, strict=True):
@@ -63,9 +65,13 @@ def test_the_loss_is_that_of_plain_loops(similarity: str) -> None:
                         prediction = head(contexts[clip, frame])
                         scores = [logit(prediction, latents[clip, frame + sign * step])]
                         scores += [logit(prediction, negative) for negative in negatives]
+                        kept = [place for place in own[clip] if place != frame + sign * step]
+                        scores += [logit(prediction, latents[clip, place]) for place in kept]
+                        skipped += 4 - len(kept)
                         found.append(-scores[0] + np.log(np.exp(scores).sum()))
         total += float(np.mean(found))
     loss, logs = objective.loss([(latents, past, future)], views)
+    assert skipped > 0  # a true frame was drawn, and is no negative of itself
     assert float(loss) == pytest.approx(total, abs=1e-10)
     assert float(logs["forward"] + logs["backward"]) == pytest.approx(total, abs=1e-10)
 
@@ -88,7 +94,7 @@ def test_negatives_lie_in_other_clips_each_as_likely(size: int, monkeypatch: pyt
             "leveret.objectives.cpc.gathered", lambda own: torch.cat([targets[:5, :1].expand(-1, num, -1), own])
         )
     first = clips * (size - 1)
-    negatives = small(num_negatives=num)._negatives(targets[first:], of_batch(0, 0, first, clips))
+    negatives = small(num_negatives=num)._others(targets[first:], of_batch(0, 0, first, clips))
     counts = negatives.sum(1)
     assert torch.equal(counts[:, first:].diagonal(), torch.zeros(clips, dtype=torch.float64))
     others = counts[counts > 0]
@@ -99,14 +105,22 @@ def test_negatives_lie_in_other_clips_each_as_likely(size: int, monkeypatch: pyt
 
 def test_negatives_are_frames_from_everywhere_in_a_clip() -> None:
     targets = torch.eye(50)[None].expand(2, -1, -1)  # a frame names its place
-    counts = small(num_negatives=1_000)._negatives(targets, of_batch(0, 0, 0, 2)).sum((0, 1))
+    counts = small(num_negatives=1_000)._others(targets, of_batch(0, 0, 0, 2)).sum((0, 1))
     assert counts.min() > 15
     assert counts.max() < 75
 
 
+def test_own_negatives_are_frames_from_everywhere_in_the_clip() -> None:
+    places = small(num_own_negatives=1_000)._own(torch.zeros(2, 50, 16), of_batch(0, 0, 0, 2))
+    counts = torch.stack([row.bincount(minlength=50) for row in places])
+    assert counts.shape == (2, 50)
+    assert counts.min() > 5
+    assert not torch.equal(counts[0], counts[1])
+
+
 def test_one_clip_has_no_negatives() -> None:
     with pytest.raises(ValueError, match="the batch has 1; use a batch of 2 or more"):
-        small()._negatives(torch.randn(1, 20, 16), of_batch(0, 0, 0, 1))
+        small()._others(torch.randn(1, 20, 16), of_batch(0, 0, 0, 1))
 
 
 def test_what_is_foretold_shares_no_sample_with_what_foretells() -> None:
@@ -132,14 +146,14 @@ def test_what_is_foretold_shares_no_sample_with_what_foretells() -> None:
 
 
 def test_a_reversed_wave_swaps_the_directions() -> None:
-    objective = small(num_negatives=5)
+    objective = small(num_negatives=5, num_own_negatives=0)
     wave = 0.1 * torch.randn(3, 955 + 24 * 320, dtype=torch.float64)  # the last frame ends with the wave
 
     def logs(waves: Tensor) -> dict[str, float]:
         views = objective.views(CropBatch(waves[:, None], of_batch(0, 0, 0, 3), None, "abc"))
         (latents, past, future) = objective.represent(views.inputs[0])
         pool = torch.nn.functional.normalize(torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(0)), dim=2)
-        objective._negatives = lambda *_: pool.double()  # type: ignore[method-assign]
+        objective._others = lambda *_: pool.double()  # type: ignore[method-assign]
         _, found = objective.loss([(latents, past, future)], views)
         return {key: float(value) for key, value in found.items()}
 
@@ -158,7 +172,7 @@ def test_a_reversed_wave_swaps_the_directions() -> None:
 
 def test_settings_are_the_sources() -> None:
     assert dataclasses.asdict(CPCConfig()) == {
-        "crop_seconds": 10.0, "steps": 12, "first_step": 3, "num_negatives": 100, "similarity": "product",
-        "temperature": 0.1,
+        "crop_seconds": 10.0, "steps": 12, "first_step": 3, "num_negatives": 100, "num_own_negatives": 100,
+        "similarity": "product", "temperature": 0.1,
     }  # fmt: skip
     assert CPCConfig().first_step == -(-955 // 320)  # as fairseq's `offset`

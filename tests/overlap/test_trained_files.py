@@ -35,10 +35,10 @@ def pretrained(manifest, where, names, *words):
     return where / "run" / "checkpoint.safetensors"
 
 
-def evaluated(manifest, where, capsys, *words, encoder):
+def evaluated(manifest, where, capsys, *words, encoder, others=()):
     capsys.readouterr()
     task = ["--tasks", f"manifest:{manifest}", "--protocol", "quick", "--no-floor", "-o", str(where / "runs")]
-    status = cli.main(["evaluate", "--encoder", str(encoder), *task, *words])
+    status = cli.main(["evaluate", "--encoder", str(encoder), *map(str, others), *task, *words])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -90,7 +90,7 @@ def test_files_are_read_for_their_digest_once(manifest, tmp_path, capsys, monkey
     monkeypatch.setattr(content, "file_sha256", lambda path: read.append(path) or file_sha256(path))
     evaluated(manifest, tmp_path, capsys, encoder=path)
     sounds = [path.name for path in read if path.suffix == ".wav"]
-    assert len(sounds) == len(set(sounds)) == 40  # train and test; `quick` finds no validation split to read
+    assert len(sounds) == len(set(sounds)) == 60  # each of train, validation and test once
     read.clear()
     evaluated(manifest, tmp_path, capsys, encoder=path)
     assert not [path for path in read if path.suffix == ".wav"]
@@ -107,7 +107,7 @@ def test_two_encoders_of_one_call_are_told_apart_and_a_report_adds_to_the_digest
     assert cli.main(["data", "overlap", str(other), f"manifest:{manifest}", "-o", str(report)]) == 0
     found = {}
     for name, words in (("digests", []), ("both", ["--contamination", str(report)])):
-        _, out, err = evaluated(manifest, tmp_path, capsys, str(second), *words, "--json", encoder=first)
+        _, out, _ = evaluated(manifest, tmp_path, capsys, *words, "--json", encoder=first, others=[second])
         found[name] = [card["tasks"][0]["contaminated"] for card in json.loads(out)]
     assert found["digests"] == [["audio/004.wav"], []]
     assert found["both"] == [["audio/011.wav", "audio/004.wav"], ["audio/011.wav"]]

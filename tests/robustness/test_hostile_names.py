@@ -148,7 +148,9 @@ def test_an_evaluation_of_hostile_names_writes_them_escaped_or_as_they_are(manif
             "scorecard.json",
             "config.json",
             "log.txt",
+            "map",
             "predictions",
+            "report.html",
         }
         assert all(path.name.isascii() for path in run.folder.rglob("*"))
         for name in ("scorecard.json", "config.json"):

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
@@ -87,10 +87,11 @@ class Command:
         }
 
 
-@pytest.fixture
-def make(tone_manifest, tmp_path):
-    """Makes a command of a kind, with a cache and results of its own unless it is given them."""
-    manifest, source = tone_manifest(num_clips=NUM_CLIPS, splits="train test"), tmp_path / "slow.py"
+@pytest.fixture(scope="module")
+def command_in(tones_in, tmp_path_factory):
+    """Makes a command of a kind, with its cache and results in a folder."""
+    data = tmp_path_factory.mktemp("data")
+    manifest, source = tones_in(data, num_clips=NUM_CLIPS, splits="train test"), data / "slow.py"
     source.write_text(ENCODER)
     common = ("--encoder", f"py:{source}:Slow", "--batch-size", "8")
     words = {
@@ -98,12 +99,30 @@ def make(tone_manifest, tmp_path):
         "evaluate": ("evaluate", "--tasks", f"manifest:{manifest}", "--protocol", "quick", "--no-floor", *common),
     }
 
-    def made(kind: str, name: str) -> Command:
-        output = tmp_path / name / ("v.parquet" if kind == "embed" else "runs")
+    def made(kind: str, folder: Path) -> Command:
+        output = folder / ("v.parquet" if kind == "embed" else "runs")
         output.parent.mkdir(exist_ok=True)
-        return Command(words[kind], tmp_path / name / "home", output)
+        return Command(words[kind], folder / "home", output)
 
     return made
+
+
+@pytest.fixture
+def make(command_in, tmp_path):
+    """Makes a command of a kind, with a cache and results of its own."""
+    return lambda kind, name: command_in(kind, tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_run(command_in, tmp_path_factory):
+    """A finished command of a kind that nobody disturbed, and the seconds that it took."""
+
+    @cache
+    def run(kind: str) -> tuple[Command, float]:
+        command = command_in(kind, tmp_path_factory.mktemp("undisturbed"))
+        return command, command.finish()
+
+    return run
 
 
 def check_after_kill(command: Command, expected: np.ndarray, before: dict[str, list[bytes]]) -> dict[str, list[bytes]]:
@@ -128,9 +147,8 @@ def check_at_the_end(command: Command, undisturbed: Command, before: dict[str, l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["embed", "evaluate"])
-def test_five_kills_in_a_row_lose_no_finished_piece_and_change_no_number(make, kind):
-    undisturbed, command = make(kind, "undisturbed"), make(kind, "killed")
-    duration = undisturbed.finish()
+def test_five_kills_in_a_row_lose_no_finished_piece_and_change_no_number(make, undisturbed_run, kind):
+    (undisturbed, duration), command = undisturbed_run(kind), make(kind, "killed")
     (expected,) = undisturbed.results()
     rng = np.random.default_rng(len(kind))
     recorded: dict[str, list[bytes]] = {}
@@ -143,9 +161,8 @@ def test_five_kills_in_a_row_lose_no_finished_piece_and_change_no_number(make, k
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", ["embed", "evaluate"])
-def test_a_kill_at_any_of_25_moments_changes_no_number(make, kind):
-    undisturbed = make(kind, "undisturbed")
-    duration = undisturbed.finish()
+def test_a_kill_at_any_of_25_moments_changes_no_number(make, undisturbed_run, kind):
+    undisturbed, duration = undisturbed_run(kind)
     (expected,) = undisturbed.results()
     rng = np.random.default_rng(len(kind))
     for moment in range(25):
@@ -161,9 +178,8 @@ def test_a_kill_at_any_of_25_moments_changes_no_number(make, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["embed", "evaluate"])
-def test_two_processes_at_the_same_job_both_end_with_its_result(make, kind):
-    undisturbed, one = make(kind, "undisturbed"), make(kind, "together")
-    undisturbed.finish()
+def test_two_processes_at_the_same_job_both_end_with_its_result(make, undisturbed_run, kind):
+    (undisturbed, _), one = undisturbed_run(kind), make(kind, "together")
     (expected,) = undisturbed.results()
     # the same cache, and the same place for the results
     processes = [one.start(), one.start()]
@@ -219,9 +235,8 @@ def test_two_processes_with_overlapping_jobs_both_end_with_their_results(make, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["embed", pytest.param("evaluate", marks=pytest.mark.soak)])
-def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, kind):
-    undisturbed, command = make(kind, "undisturbed"), make(kind, "stopped")
-    duration = undisturbed.finish()
+def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, undisturbed_run, kind):
+    (undisturbed, duration), command = undisturbed_run(kind), make(kind, "stopped")
     (expected,) = undisturbed.results()
     rng = np.random.default_rng(1)
     recorded: dict[str, list[bytes]] = {}
@@ -245,10 +260,9 @@ def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "limit"), [("embed", 500), ("evaluate", 3_000)])
-def test_a_file_that_cannot_grow_any_more_is_one_error_and_nothing_half_written(make, kind, limit):
+def test_a_file_that_cannot_grow_any_more_is_one_error_and_nothing_half_written(make, undisturbed_run, kind, limit):
     """A limit on the size of files stands for a full disk: both end a write somewhere in the middle."""
-    undisturbed, command = make(kind, "undisturbed"), make(kind, "full")
-    undisturbed.finish()
+    (undisturbed, _), command = undisturbed_run(kind), make(kind, "full")
     process = command.start(partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2, said

@@ -8,7 +8,7 @@ from tests.tasks.toy_environment import audioset_tree, birdsong_tree, tone, tut1
 from tests.tasks.toy_music import magnatagatune_tree, nsynth_tree
 from tests.tasks.toy_speech import fluent_tree, speech_commands_tree, voxceleb_tree, voxforge_tree
 
-from leveret import loading, paper
+from leveret import loading, paper, workload
 from leveret.batches import BadFilePolicy
 from leveret.cli import main
 from leveret.commands import compare as compare_command
@@ -90,15 +90,18 @@ def test_every_number_of_appendix_a(root):
 
 
 @pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
-def test_all_twelve_run_and_their_mean_is_not_called_hares(root, tmp_path, protocol):
+def test_all_twelve_run_and_their_mean_is_not_called_hares(root, tmp_path, monkeypatch, protocol):
+    monkeypatch.setattr(workload, "CROPS_EMBEDDED_ONCE", 500)  # so that of few clips too some tasks embed as they draw
     config = EvaluateConfig(
         compute=Compute(device="cpu", threads=1), output=tmp_path, floor=False, data=DataRoots(root=root),
-        protocol=Protocol(name=protocol, steps=None if protocol == "quick" else 10, check_rates=False),
+        protocol=Protocol(name=protocol, steps={"cached": 10, "paper": 2}.get(protocol), check_rates=False),
         policy=BadFilePolicy("skip"),
     )  # fmt: skip
     (run,) = evaluate("melstats", "hares", protocol, config=config)
     assert [result.task for result in run.scorecard.tasks] == list(HARES_TASKS)
     assert all(0 <= result.score <= 1 for result in run.scorecard.tasks)
+    crops = [result.probe["crops"] for result in run.scorecard.tasks if result.probe.get("crops")]
+    assert {one["embedded"] for one in crops} == ({"once", "as drawn"} if protocol == "paper" else set())
     summary = run.scorecard.summaries()["hares"]
     # of every published test set a few clips only
     assert summary.title == "mean of 12 of the 12 tasks, partial"

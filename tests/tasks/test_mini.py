@@ -1,11 +1,13 @@
 import csv
 import json
+import os
 from hashlib import sha256
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from filelock import FileLock
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
@@ -20,12 +22,16 @@ from leveret.tasks.mini_sound import Sound, band_noise, finished, fitted, genera
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory):
-    """The folder of the whole suite, made once."""
-    folder = tmp_path_factory.mktemp("mini") / "suite"
-    shares = []
-    assert mini.make_suite(folder, shares.append) == folder / "manifest.csv"
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
+    """The folder of the whole suite, made once for all processes of the tests."""
+    here = tmp_path_factory.getbasetemp()
+    everybody = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    folder = everybody / "mini" / "suite"
+    with FileLock(everybody / "mini.lock"):
+        if not folder.exists():
+            shares = []
+            assert mini.make_suite(folder, shares.append) == folder / "manifest.csv"
+            assert shares == sorted(shares)
+            assert shares[-1] == 1.0
     return folder
 
 
@@ -45,6 +51,7 @@ def test_every_file_is_listed_with_its_digest(suite, rows):
         assert sha256((suite / name).read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.slow
 def test_the_same_bytes_are_made_again(suite, tmp_path):
     mini.make_suite(tmp_path / "again")
     assert (tmp_path / "again/listing.json").read_bytes() == (suite / "listing.json").read_bytes()

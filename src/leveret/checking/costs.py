@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from leveret.arithmetic import counting
 from leveret.machine import forget_peak, resident_bytes
 from leveret.stimuli import noise
 
@@ -31,7 +30,7 @@ class Costs:
     Attributes:
         parameters: Numbers that torch knows of.
         gmacs: Billions of multiply-adds for a clip of 3 s; None where torch does not see them.
-        gmacs_note: What that figure leaves out, or why there is none.
+        gmacs_note: Why there is none.
         clips_a_second: Batch -> clips of 3 s a second, the median of a few batches.
         weight_bytes: Of the parameters.
         peak_bytes: Memory that the largest of those batches takes beside the weights; None is unknown.
@@ -56,22 +55,12 @@ def clips(batch: int, sample_rate: int) -> Tensor:
 
 
 def count_gmacs(call: Call, network: nn.Module, sample_rate: int) -> tuple[float | None, str]:
-    """Billions of multiply-adds for one clip of 3 s, and what the figure leaves out.
-
-    Torch counts matrix products, convolutions and attention; element-wise work and Fourier transforms are not counted.
-    """
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted, neither these ...
-    try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # ... nor attention's on a cpu
-            call(clips(1, sample_rate))
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-    if not counter.get_total_flops():
+    """Billions of multiply-adds for one clip of 3 s, as `arithmetic` counts them, and why there are none."""
+    with counting(network) as counter:
+        call(clips(1, sample_rate))
+    if not counter.macs:
         return None, "its arithmetic is not torch's, or has no products that torch counts"
-    recurrent = sorted({type(module).__name__ for module in network.modules() if isinstance(module, nn.RNNBase)})
-    note = f"without its {' and '.join(recurrent)} layers, which torch does not count" if recurrent else ""
-    return counter.get_total_flops() / 2e9, note
+    return counter.macs / 1e9, ""
 
 
 def measure_speed(call: Call, batch: int, sample_rate: int) -> float:

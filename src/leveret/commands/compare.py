@@ -7,7 +7,8 @@ from pathlib import Path
 
 import tyro
 
-from leveret.commands.console import out, percent, print_table, safe
+from leveret.commands.console import out, print_table, safe
+from leveret.text import percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,11 +119,6 @@ def in_time(seconds: float) -> str:
     return f"{minutes} min {seconds % 60:.0f} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def percent(score: float | None) -> str:
-    """A fraction as tables print it: 74.6."""
-    return "" if score is None else f"{100 * score:.1f}"
-
-
 def standard_input_lines() -> list[str]:
     """Names from standard input, one a line, empty lines left out; they may be no text, as names of files may."""
     if isinstance(sys.stdin, TextIOWrapper):

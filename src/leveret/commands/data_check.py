@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe
-from leveret.commands.report import print_findings, print_verdict
+from leveret.commands.finding_lines import print_findings, print_verdict
 from leveret.findings import counted
 
 if TYPE_CHECKING:

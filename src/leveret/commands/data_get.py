@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from leveret.commands.console import ConsoleReporter, err, in_bytes, out, safe
-from leveret.commands.report import print_findings
+from leveret.commands.finding_lines import print_findings
 
 if TYPE_CHECKING:
     from leveret.datasets.getting import Plan

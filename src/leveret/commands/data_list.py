@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from leveret.commands.console import in_bytes, out, print_table, safe
-from leveret.commands.report import print_pairs
+from leveret.commands.finding_lines import print_pairs
 
 if TYPE_CHECKING:
     from leveret.datasets.listing import Listed

@@ -21,6 +21,8 @@ class Describe:
 
       leveret describe vit_base --seconds 10
 
+      leveret describe slowfast_nfnet_f0_table5 --spectrogram 400x128
+
       leveret describe checkpoint.safetensors --json
     """
 
@@ -28,6 +30,8 @@ class Describe:
     """A name (`leveret list encoders`), FILE.safetensors, or another encoder spec."""
     seconds: float = 3.0
     """Length of the sound."""
+    spectrogram: str | None = None
+    """FRAMESxMELS in place of a sound, past the front end."""
     json: bool = False
     """Print JSON on standard output."""
 
@@ -36,21 +40,19 @@ class Describe:
         from leveret.description import describe, in_words, size
         from leveret.loading import load_encoder
 
+        features = None if self.spectrogram is None else (1, *_frames_and_mels(self.spectrogram))
         loaded = load_encoder(self.encoder)
-        found = describe(loaded.encoder, self.seconds)
+        found = describe(loaded.encoder, self.seconds, features)
         if self.json:
-            about = loaded.described() | {"seconds": self.seconds} | asdict(found)
+            about = loaded.described() | {"seconds": None if features else self.seconds} | asdict(found)
             sys.stdout.write(json.dumps(about, indent=1) + "\n")
             return 0
         rows = [
             [part.name, part.what, size(part.shape), f"{part.parameters:,}", in_words(part.macs)]
             for part in found.parts
         ]
-        rate = loaded.encoder.sample_rate
-        out.print(
-            f"{safe(loaded.name)}: {self.seconds:g} s at {rate:,} Hz -> features {size(found.features)}"
-            f" -> vector of {found.embed_dim:,}"
-        )
+        sound = "" if features else f"{self.seconds:g} s at {loaded.encoder.sample_rate:,} Hz -> "
+        out.print(f"{safe(loaded.name)}: {sound}features {size(found.features)} -> vector of {found.embed_dim:,}")
         if rows:
             print_table("", ["part", "what", "output", "parameters", "MACs"], rows, numbers=range(3, 5))
         else:
@@ -59,3 +61,10 @@ class Describe:
             out.print(f"parameters {found.parameters:,}; MACs {in_words(found.macs)} an example, without the front end")
         out.print("layers: " + safe(", ".join(f"{name} ({width})" for name, width in found.layers.items())))
         return 0
+
+
+def _frames_and_mels(text: str) -> tuple[int, int]:
+    frames, _, mels = text.partition("x")
+    if not all(one.isascii() and one.isdigit() and len(one) < 6 and int(one) for one in (frames, mels)):
+        raise ValueError(f"--spectrogram {text!r}; expected frames x mel bins, such as 400x128")
+    return int(frames), int(mels)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 
 from leveret.commands.console import ConsoleReporter
-from leveret.commands.report import print_findings, print_verdict
+from leveret.commands.finding_lines import print_findings, print_verdict
 from leveret.findings import usable, with_status
 
 

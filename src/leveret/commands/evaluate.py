@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, percent, print_table, safe
+from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, print_table, safe
 from leveret.paper import BEST, PREFIX, published
 from leveret.progress import Reporter
 from leveret.results import HARES
+from leveret.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,6 +93,8 @@ class Evaluate:
     """Draws the weights of an encoder given by its bare name."""
     save_probes: bool = False
     """Keep the fitted probes in the run folder, for `leveret classify`."""
+    embedding_map: bool = True
+    """Lay each task's test clips (up to 800) out on a plane by t-SNE, for the page: about a second a task."""
     contamination: Path | None = None
     """Report of `leveret data overlap` about what the encoders were trained on; without one, the files that a
     checkpoint was trained on are met with the test clips by their digests."""
@@ -132,8 +135,8 @@ class Evaluate:
             data=DataRoots.parse(self.data, self.labels, list(datasets()), self.variant), protocol=protocol,
             head=self.head, crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
-            seed=self.seed, save_probes=self.save_probes, contamination=self.contamination,
-            output=self.output,
+            seed=self.seed, save_probes=self.save_probes, embedding_map=self.embedding_map,
+            contamination=self.contamination, output=self.output,
         )  # fmt: skip
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()

@@ -12,7 +12,7 @@ from leveret.commands.console import out, print_table
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Encoders, adapters, tasks, probes, objectives, export formats and the paper's published rows, by name.
+    """Encoders, adapters, tasks, probes, objectives, recipes, export formats and the paper's published rows, by name.
 
     Examples:
       leveret list
@@ -21,7 +21,7 @@ class List:
     """
 
     what: tyro.conf.Positional[
-        Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "formats", "published"]
+        Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "formats", "published"]
     ] = "all"
     """Which room."""
     json: bool = False
@@ -31,10 +31,11 @@ class List:
         """Look, print."""
         from leveret.registry import ROOMS
 
-        rooms = [*ROOMS, "formats", "published"] if self.what == "all" else [self.what]
+        others = {"recipes": _recipes, "published": _published}
+        rooms = [*ROOMS, "recipes", "formats", "published"] if self.what == "all" else [self.what]
         if self.what == "encoders":
             rooms.append("adapters")  # the other encoders that a spec can name
-        found = {room: _published() if room == "published" else _entries(room) for room in rooms}
+        found = {room: others[room]() if room in others else _entries(room) for room in rooms}
         if self.json:
             sys.stdout.write(json.dumps(found, indent=1) + "\n")
             return 0
@@ -79,6 +80,25 @@ def _encoder(name: str) -> dict[str, object]:
         "width": encoder.embed_dim,
         "layers": " ".join(encoder.layers),
     }
+
+
+def _recipes() -> list[dict[str, object]]:
+    from leveret.recipes import GPU, in_days, recipes
+
+    return [
+        {
+            "name": recipe.name,
+            "encoder": recipe.encoder,
+            "objective": recipe.objective,
+            "data": recipe.row.pretrain_data,
+            "batch": recipe.batch,
+            "steps": recipe.steps,
+            f"{GPU}, estimated": in_days(recipe.gpu_seconds),
+            "tables": " ".join(map(str, recipe.row.tables)),
+            "HARES": recipe.row.averages["hares"],
+        }
+        for recipe in recipes().values()
+    ]
 
 
 def _published() -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from leveret.progress import Reporter
 
 if TYPE_CHECKING:
     from leveret.corpora.corpus import TrainingCorpus
+    from leveret.recipes import Recipe
     from leveret.training_config import PretrainConfig
 
 
@@ -26,6 +27,10 @@ class Pretrain:
     machine continues from its last state, with the losses of a run that was left alone.
 
     Examples:
+      leveret pretrain --recipe slowfast_nfnet_f0_simclr --data ~/datasets --dry-run
+
+      leveret pretrain --recipe slowfast_nfnet_f0_simclr --scale small --corpus recordings/ -o run
+
       leveret pretrain --encoder slowfast_nfnet_small --data recordings/ --batch 128 --steps 5000 -o run
 
       leveret pretrain --objective supervised --corpus task:esc50 --data ~/datasets --batch 64 --steps 2000 -o run
@@ -35,29 +40,40 @@ class Pretrain:
       torchrun --nproc-per-node 8 --max-restarts 3 -m leveret pretrain --corpus audioset --data ~/datasets -o run
     """
 
-    encoder: str = "slowfast_nfnet_f0"
-    """What is trained (`leveret list encoders`), from freshly drawn weights."""
-    objective: str = "simclr"
-    """What it learns by (`leveret list objectives`)."""
+    recipe: str | None = None
+    """A training of the paper (`leveret list recipes`), corpus and all; other options change it."""
+    scale: Literal["paper", "small"] = "paper"
+    """Of the recipe; small is a small encoder of the same family, crops of a second and a batch of 128: half an hour on
+    two cores."""
+    dry_run: bool = False
+    """Print what would be trained, with the recipe's time and scores, and train nothing."""
+    encoder: str | None = None
+    """What is trained (`leveret list encoders`), from freshly drawn weights; by default the recipe's, else
+    slowfast_nfnet_f0."""
+    objective: str | None = None
+    """What it learns by (`leveret list objectives`); by default the recipe's, else simclr."""
     data: tuple[str, ...] = ()
-    """What is trained on: a folder of audio or of tar shards, FILE.csv, task:NAME. Beside --corpus: where published
-    datasets lie, ROOT (with a folder a dataset), or NAME=PATH; else LEVERET_DATA."""
+    """What is trained on: a folder of audio or of tar shards, FILE.csv, task:NAME. Beside --corpus or --recipe: where
+    published datasets lie, ROOT (with a folder a dataset), or NAME=PATH; else LEVERET_DATA."""
     corpus: str | None = None
-    """What is trained on, where it is found below --data: audioset, librispeech, task:NAME."""
+    """What is trained on: audioset, librispeech, task:NAME, found below --data; or anything that --data takes alone. By
+    default the recipe's."""
     labels: tuple[str, ...] = ()
     """NAME=FILE: a dataset's metadata file, where its audio lies elsewhere than its archive puts it."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The run folder: new, or one where this was begun."""
-    batch: int = 4096
-    """Clips a step, over all processes."""
-    steps: int = 200_000
-    """Optimizer steps."""
-    rate: float = 2e-4
-    """Peak of the learning rate."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The run folder: new, or one where this was begun; by default pretraining/RECIPE."""
+    batch: int | None = None
+    """Clips a step, over all processes; by default the recipe's, else 4096."""
+    steps: int | None = None
+    """Optimizer steps; by default the recipe's, else 200,000."""
+    rate: float | None = None
+    """Peak of the learning rate; by default the recipe's, else 2e-4."""
     warmup_steps: int | None = None
-    """Steps in which the rate rises; by default 5,000, or 5 % of a run of fewer than 100,000 steps."""
+    """Steps in which the rate rises; by default the recipe's, else 5,000; 5 % of the steps where that is less."""
+    schedule: Literal["cosine", "constant"] | None = None
+    """Of the rate after that; by default the recipe's, else cosine, down to zero."""
     crop_seconds: float | None = None
-    """Length of a crop; by default the objective's."""
+    """Length of a crop; by default the recipe's, else the objective's."""
     setting: tuple[str, ...] = ()
     """NAME=VALUE: other settings of the objective, such as temperature=0.2."""
     join: Literal["none", "group"] = "none"
@@ -107,18 +123,26 @@ class Pretrain:
         from leveret.batches import BadFilePolicy
         from leveret.corpora.streaming import CropStream, crop_batches
         from leveret.pretext import Objective
+        from leveret.recipes import find_recipe
         from leveret.runner import Compute
         from leveret.training import pretrain
         from leveret.training_folder import TrainingData
 
-        config = self._config()
+        recipe = None if self.recipe is None else find_recipe(self.recipe)
+        config = self._config(recipe)
+        if self.dry_run:
+            self._show(recipe, config)
+            return 0
+        output = self._output(config)
         compute = Compute(device=self.device)
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
-        corpus = self._corpus()
+        corpus = self._corpus(recipe)
         distributed.require_same("the corpus", corpus.digest)
         for note in corpus.notes:
             reporter.say(note)
+        if recipe is not None:
+            config = self._of_recipe(recipe, config, corpus, compute.num_threads(), reporter)
         digests = []
         if self.digests:
             reporter.say(f"{corpus.num_clips:,} clips: digests of their files, read once and remembered")
@@ -142,7 +166,7 @@ class Pretrain:
 
         about = {"corpus": corpus.spec, "digest": corpus.digest, "num_clips": corpus.num_clips, "join": self.join}
         done = pretrain(
-            config, self.output, batches, data=TrainingData(corpus.labels, about, digests), facts=facts,
+            config, output, batches, data=TrainingData(corpus.labels, about, digests), facts=facts,
             device=compute.torch_device(), track=self.track, reporter=reporter,
         )  # fmt: skip
         for line in (warning for stream in streams for warning in stream.warnings()):
@@ -154,15 +178,19 @@ class Pretrain:
             return 128 + done.stopped_by
         return 0
 
-    def _config(self) -> "PretrainConfig":
-        """The settings of the run.
+    def _config(self, recipe: "Recipe | None") -> "PretrainConfig":
+        """The settings of the run: the recipe's or the defaults, changed by what was given.
 
         Raises:
             ValueError: One does not fit, or is none of the objective's.
         """
         from leveret.optim import WARMUP_STEPS
+        from leveret.registry import look_up
         from leveret.training_config import changed_objective, named_config
 
+        if recipe is None and self.scale != "paper":
+            raise ValueError(f"--scale {self.scale} without a recipe; name one with --recipe (`leveret list recipes`)")
+        base = named_config("slowfast_nfnet_f0", "simclr") if recipe is None else recipe.config(self.scale)
         values: dict[str, Any] = {}
         for given in self.setting:
             name, equals, text = given.partition("=")
@@ -174,28 +202,94 @@ class Pretrain:
                 values[name] = text
         if self.crop_seconds is not None:
             values["crop_seconds"] = self.crop_seconds
-        warmup = min(WARMUP_STEPS, self.steps // 20) if self.warmup_steps is None else self.warmup_steps
-        return named_config(
-            self.encoder, self.objective, objective_config=changed_objective(self.objective, values),
-            batch=self.batch, steps=self.steps, rate=self.rate, warmup_steps=warmup, seed=self.seed, dtype=self.dtype,
-            compile=self.compile, recompute=self.recompute, micro_batch=self.micro_batch,
-            allow_batch_norm=self.allow_batch_norm, ema_decay=self.ema_decay, deterministic=self.deterministic,
-            checkpoint_every=self.checkpoint_every, keep=self.keep, log_every=self.log_every,
+        other = self.objective not in (None, base.objective)
+        changed: dict[str, Any] = {
+            "objective": self.objective or base.objective,
+            "objective_config": changed_objective(
+                self.objective or base.objective, values, None if other else base.objective_config
+            ),
+        }
+        if self.encoder not in (None, base.encoder):
+            changed |= {"encoder": self.encoder, "encoder_config": look_up("encoders", str(self.encoder))}
+        if self.steps is not None:
+            shorter = min(WARMUP_STEPS, self.steps // 20)
+            changed["warmup_steps"] = shorter if recipe is None else recipe.warmup(self.steps)
+        for name in ("batch", "steps", "rate", "warmup_steps", "schedule"):
+            if getattr(self, name) is not None:
+                changed[name] = getattr(self, name)
+        return replace(
+            base, **changed, seed=self.seed, dtype=self.dtype, compile=self.compile, recompute=self.recompute,
+            micro_batch=self.micro_batch, allow_batch_norm=self.allow_batch_norm, ema_decay=self.ema_decay,
+            deterministic=self.deterministic, checkpoint_every=self.checkpoint_every, keep=self.keep,
+            log_every=self.log_every,
         )  # fmt: skip
 
-    def _corpus(self) -> "TrainingCorpus":
+    def _of_recipe(
+        self, recipe: "Recipe", config: "PretrainConfig", corpus: "TrainingCorpus", threads: int, reporter: Reporter
+    ) -> "PretrainConfig":
+        """With the crop that suits the corpus, where that is asked for, and a note of all that is changed."""
+        from leveret.training_config import changed_objective
+
+        crop = config.objective_config.crop_seconds
+        if self.scale == "small" and self.crop_seconds is None and recipe.contrasts_crops:
+            lengths = corpus.lengths(threads)
+            if lengths.common_crop(crop) < crop:
+                reporter.say(f"clips are short (median {lengths.median:.2f} s), and so are the crops")
+                crop = lengths.common_crop(crop)
+        shorter = changed_objective(config.objective, {"crop_seconds": crop}, config.objective_config)
+        config = replace(config, objective_config=shorter)
+        named = corpus.spec if corpus.shards is None else corpus.shards.facts.source
+        config = replace(config, changed=recipe.changes(config, named, self.join))
+        if config.changed:
+            reporter.say(f"recipe {recipe.name}, scale {config.scale}, changed: {', '.join(config.changed)}")
+        return config
+
+    def _output(self, config: "PretrainConfig") -> Path:
+        if self.output is not None:
+            return self.output
+        if not config.recipe:
+            raise ValueError("no run folder is named; give one with -o, such as -o run")
+        return Path("pretraining") / (config.recipe if self.scale == "paper" else f"{config.recipe}-{self.scale}")
+
+    def _corpus(self, recipe: "Recipe | None") -> "TrainingCorpus":
         from leveret.corpora.opening import open_corpus
         from leveret.dataroots import DataRoots
         from leveret.datasets.names import published
+        from leveret.published_audio import MissingDatasetError
 
-        if self.corpus is not None:
-            return open_corpus(self.corpus, DataRoots.parse(self.data, self.labels, list(published())))
+        if self.corpus is not None or recipe is not None:
+            spec = self.corpus if self.corpus is not None or recipe is None else recipe.corpus
+            try:
+                return open_corpus(str(spec), DataRoots.parse(self.data, self.labels, list(published())))
+            except MissingDatasetError as error:
+                if self.corpus is not None:
+                    raise
+                other = self.data[0] if len(self.data) == 1 else "recordings/"
+                raise MissingDatasetError(
+                    f"{error}; to follow the recipe with other audio, name that: --corpus {other}"
+                ) from error
         if len(self.data) != 1:
             raise ValueError(
                 f"{len(self.data)} values of --data; expected one thing to train on, such as --data recordings/, or "
                 "--corpus NAME and where it lies"
             )
         return open_corpus(self.data[0])
+
+    def _show(self, recipe: "Recipe | None", config: "PretrainConfig") -> None:
+        """The recipe's header, then what this run would do."""
+        if recipe is not None:
+            corpus = recipe.corpus if self.corpus is None else self.corpus
+            config = replace(config, changed=recipe.changes(config, corpus, self.join))
+        if self.json:
+            sys.stdout.write(json.dumps(config.as_json(), indent=1) + "\n")
+            return
+        if recipe is not None:
+            for line in recipe.header():
+                out.print(safe(line), soft_wrap=True)
+        told = f"{config.encoder} by {config.objective}; batch {config.batch:,}, {config.steps:,} steps, "
+        told += f"crops of {config.objective_config.crop_seconds:g} s"
+        changed = f"; changed: {', '.join(config.changed)}" if config.changed else ""
+        out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
 
     def _tell(self, step: int, checkpoint: Path) -> None:
         if self.json:

@@ -1,50 +1,98 @@
-"""How findings look on a terminal: a status, a name, what was seen; below what is not well, what to do."""
+"""`leveret report`: runs as a page to look at, or as a table."""
 
-from collections.abc import Sequence
-from textwrap import wrap
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
-from leveret.commands.console import out, safe
-from leveret.findings import Finding
+import tyro
 
-_STYLES = {"pass": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
-_WIDEST = 100  # long lines are read badly
-_MARK, _GAP = 4, 2
-_LEAST_NAME = 14  # so that reports of one command are aligned with each other
+from leveret.commands.console import ConsoleReporter, err, in_bytes, out, safe
 
-
-def print_findings(findings: Sequence[Finding]) -> None:
-    """A line each; what is not well also says what was expected and what to do."""
-    names = _name_width([finding.name for finding in findings])
-    for finding in findings:
-        style = _STYLES[finding.status]
-        mark = finding.status.upper() if finding.status == "fail" else finding.status
-        _print_row(f"[{style}]{mark:<{_MARK}}[/{style}]", finding.name, names, finding.seen)
-        if finding.status in ("warn", "fail") and finding.expected:
-            _print_row(" " * _MARK, "", names, f"expected: {finding.expected}", "dim")
-        if finding.advice:
-            _print_row(" " * _MARK, "", names, f"to do: {finding.advice}", "bold" if finding.status == "fail" else "")
+ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
 
 
-def print_pairs(pairs: Sequence[tuple[str, str]], names: Sequence[str] = ()) -> None:
-    """Names and figures, aligned with findings of these names."""
-    width = _name_width([*names, *(name for name, _ in pairs)])
-    for name, value in pairs:
-        _print_row(" " * _MARK, name, width, value)
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Runs as one HTML page that needs nothing else: scores, intervals, confusions, comparisons, provenance.
 
+    Runs of different protocols, and tasks of different suites, never share a table.
 
-def print_verdict(good: bool, state: str, why: str) -> None:
-    """The last line: what it comes to."""
-    style = "bold green" if good else "bold red"
-    out.print(f"[{style}]{safe(state)}[/{style}]: {safe(why)}", soft_wrap=True)
+    Examples:
+      leveret report runs/melstats-quick-20260101-120000 runs/small-quick-20260101-120000 -o report.html
 
+      leveret report runs/ paper:sf_nfnet_f0_simclr --protocol cached
 
-def _name_width(names: Sequence[str]) -> int:
-    return max(_LEAST_NAME, *(len(name) for name in names))
+      leveret report runs/ --protocol quick --embed-audio -o to_mail.html
 
+      leveret report runs/ --figures figures/
 
-def _print_row(mark: str, name: str, name_width: int, text: str, style: str = "") -> None:
-    left = _MARK + _GAP + name_width + _GAP
-    for number, line in enumerate(wrap(text, max(30, min(out.width, _WIDEST) - left)) or [""]):
-        shown = f"[{style}]{safe(line)}[/{style}]" if style else safe(line)
-        start = f"{mark}{' ' * _GAP}{safe(f'{name:<{name_width}}')}{' ' * _GAP}" if number == 0 else " " * left
-        out.print(f"{start}{shown}", soft_wrap=True)
+      leveret report runs/ --table latex -o table.tex
+    """
+
+    what: tyro.conf.Positional[tuple[str, ...]]
+    """Run folders, folders of run folders; published rows to stand beside HARES (`leveret list published`), in place of
+    those of the paper's table 4."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The file; by default report.html, and standard output for a table."""
+    table: Literal["markdown", "csv", "latex"] | None = None
+    """A table in the layout of the paper's table 4 in place of the page."""
+    figures: Path | None = None
+    """A folder for the tables and embedding maps as SVG and PNG (pip install 'leveret[figures]')."""
+    protocol: str | None = None
+    """Only the runs of this protocol, such as quick or cached@20000."""
+    embed_audio: bool = False
+    """The page holds the first seconds of as many clips as 8 MB have room for; else it plays files where they lie."""
+    compare: bool = True
+    """With paired comparisons to the first run of each protocol: seconds, minutes for many runs."""
+
+    def run(self) -> int:
+        """Gather, write."""
+        from leveret.comparison import published_row
+        from leveret.paper import PREFIX
+        from leveret.registry import unknown_name
+        from leveret.report.page import LARGEST_BYTES, REPORT, page
+        from leveret.report.rendering import write_page
+        from leveret.report.score_table import by_protocol, default_rows, score_tables
+        from leveret.report.tables import FORMATS
+        from leveret.runs import find_runs
+        from leveret.vectors import check_format
+
+        output = self.output if self.output is not None or self.table else Path(REPORT)
+        if output is not None:
+            check_format(output, (ENDINGS[self.table] if self.table else ".html",))
+        rows = [published_row(name) for name in self.what if name.startswith(PREFIX)] or default_rows()
+        found = [run for name in self.what if not name.startswith(PREFIX) for run in find_runs(Path(name))]
+        # a run and the folder that it lies in may both be named
+        runs = list({run.folder.resolve(): run for run in found}.values())
+        if not runs:
+            raise ValueError("nothing to report: give at least one run folder; `leveret evaluate` makes them")
+        if self.protocol is not None:
+            if self.protocol not in (known := by_protocol(runs)):
+                raise unknown_name("run of protocol", self.protocol, known)
+            runs = known[self.protocol]
+        tables = score_tables(runs, rows)
+        if self.figures is not None:
+            from leveret.report.figures import write_figures
+
+            drawn, note = write_figures(self.figures, runs, tables)
+            err.print(f"{len(drawn)} figures: {safe(self.figures)}" + (f"; {note}" if note else ""), soft_wrap=True)
+        if self.table:
+            text = FORMATS[self.table](tables)
+        else:
+            if self.compare and len(runs) > 1:
+                err.print(f"comparing {len(runs)} runs; --no-compare leaves it out", soft_wrap=True)
+            folder = output.absolute().parent if output else None
+            reporter = ConsoleReporter()
+            text = page(
+                runs, rows, compared=self.compare, folder=folder, embed_audio=self.embed_audio, reporter=reporter
+            )
+        if output is None:
+            sys.stdout.write(text)
+            return 0
+        write_page(output, text)
+        size = output.stat().st_size
+        out.print(f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {in_bytes(size)}: {safe(output)}", soft_wrap=True)
+        if size > LARGEST_BYTES:
+            err.print("note: too large to be mailed; give fewer runs, or those of one protocol with --protocol")
+        return 0

@@ -6,7 +6,7 @@ Shapes: B batch, N samples, T frames of 20 ms, C = 512 channels, D = 768 = [past
 Departures: the paper's 38m parameters are not uniquely explained. Two context networks of width 384 with twelve linear
 predictions each make 38.3m; here are the 33.6m that give the embedding, the predictions belong to the objective. The
 notes list seven kernels of 4, but six give the context of 1.62 s that they state, so six it is. No dropout.
-`bidir_cpc_tiny` is ours.
+`bidir_cpc_small` and `bidir_cpc_tiny` are ours.
 """
 
 from collections.abc import Iterator
@@ -125,5 +125,6 @@ class BidirCPC(WaveformEncoder):
 
 ENCODERS = {
     "bidir_cpc": BidirCPCConfig(),
+    "bidir_cpc_small": BidirCPCConfig(channels=64, context_dim=96),  # for pretraining on a CPU
     "bidir_cpc_tiny": BidirCPCConfig(channels=16, context_dim=8, context_kernels=(2, 3, 4)),
 }

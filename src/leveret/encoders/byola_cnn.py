@@ -6,7 +6,7 @@ Departures: the embedding is the mean over time, as the paper's protocol says; `
 own, maximum plus mean. 80 mels as in the paper's section 3, which makes it 5,584,000 parameters; the paper prints 5.3m,
 those of the source's 64 mels (`byola_cnn_64mels`, 5,321,856). Standardised by example, as the paper has it for all;
 `byola_cnn_64mels_dataset` is by dataset, as in the source. Fewer than 8 frames are filled up with zeros, which is the
-mean of a standardised spectrogram. `byola_cnn_tiny` is ours.
+mean of a standardised spectrogram. Names with `small` and `tiny` are ours.
 """
 
 from dataclasses import dataclass, replace
@@ -101,6 +101,9 @@ ENCODERS = {
     "byola_cnn_64mels": BYOLACNNConfig(num_mels=64),
     "byola_cnn_64mels_dataset": BYOLACNNConfig(num_mels=64, standardised="dataset"),
     "byola_cnn_max_mean": BYOLACNNConfig(pooling="max+mean"),
+    "byola_cnn_64mels_dataset_small": BYOLACNNConfig(  # to train on a CPU
+        num_mels=64, channels=32, width=1024, standardised="dataset"
+    ),
     "byola_cnn_tiny": BYOLACNNConfig(channels=8, width=32),
     "byola_cnn_dataset_tiny": BYOLACNNConfig(channels=8, width=32, standardised="dataset"),
     "byola_cnn_max_mean_tiny": BYOLACNNConfig(channels=8, width=32, pooling="max+mean"),

@@ -6,7 +6,7 @@ Shapes: B batch, N samples, T frames of 20 ms, C = 512 channels, D = 768.
 Departures: no quantizer. The two projections of the objective (328,192 parameters) are not part of the encoder; the
 embedding of masked frames is, as in the count of 94,371,712. A whole layer is left out for the whole batch, as in the
 source, but computed all the same: its gradient is zero, not absent, and the graph of every step is the same.
-`wav2vec2_tiny` is ours.
+`wav2vec2_small` and `wav2vec2_tiny` are ours.
 """
 
 import copy
@@ -203,6 +203,9 @@ class Wav2Vec2(WaveformEncoder):
 
 ENCODERS = {
     "wav2vec2_base": Wav2Vec2Config(),
+    "wav2vec2_small": Wav2Vec2Config(  # for pretraining on a CPU
+        channels=64, width=192, depth=4, num_heads=4, hidden=768, position_kernel=32
+    ),
     # Two groups: with four, oneDNN (torch 2.13, AMX) gets this size wrong in bfloat16, though not the full size.
     "wav2vec2_tiny": Wav2Vec2Config(
         channels=16, width=32, depth=2, num_heads=4, hidden=64, position_kernel=16, position_groups=2

@@ -9,8 +9,9 @@ similarity is not here, which would add 0.5m, nor is the adversary, since the pa
 number of negatives are not in the paper: the product over sqrt(C), and 100. The notes have a cosine; at a temperature
 of 0.1 it punishes a beginner for latents that differ, so that within twenty steps all become one and stay so for
 hundreds: `similarity="cosine"`. A clip's negatives serve all of its frames, steps and both directions, so that they
-cost a product of matrices; drawn for each frame anew, a batch of 256 clips would move 26 GB of them at a step. They lie
-in other clips, never in its own.
+cost a product of matrices; drawn for each frame anew, a batch of 256 clips would move 26 GB of them at a step. Half lie
+in other clips, half in its own, as wav2vec's do: from frames of other clips alone a true one is told by what never
+changes within a clip, and a network that learns nothing else falls behind its random weights.
 """
 
 import math
@@ -20,8 +21,9 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import leveret.distributed as distributed
@@ -44,6 +46,7 @@ class CPCConfig:
         first_step: Distance of the first of them. As in wav2vec's program the first that shares no sample with the
             frame at hand: 3, for latents that see 955 samples every 320.
         num_negatives: Frames of other clips that a true one is told from.
+        num_own_negatives: Frames of the same clip that it is told from as well.
         similarity: Of a frame and its prediction: their product as in wav2vec, over sqrt(C), or their cosine.
         temperature: Divides the cosines.
     """
@@ -52,6 +55,7 @@ class CPCConfig:
     steps: int = 12
     first_step: int = 3
     num_negatives: int = 100
+    num_own_negatives: int = 100
     similarity: Literal["product", "cosine"] = "product"
     temperature: float = 0.1
 
@@ -97,9 +101,11 @@ class CPC(FrameObjective):
         """The sum of both directions' means over all predictions of this rank's clips."""
         ((latents, past, future),) = representations
         targets = self._comparable(latents)
-        negatives = self._negatives(targets, views.draws)
-        forth, forth_ahead = self._direction(self.past_heads, past, targets, negatives)
-        back, back_ahead = self._direction(self.future_heads, future.flip(1), targets.flip(1), negatives)
+        others = self._others(targets, views.draws)
+        own = self._own(targets, views.draws)
+        forth, forth_ahead = self._direction(self.past_heads, past, targets, others, own)
+        last = targets.shape[1] - 1
+        back, back_ahead = self._direction(self.future_heads, future.flip(1), targets.flip(1), others, last - own)
         logs = {"forward": forth, "backward": back, "accuracy": (forth_ahead + back_ahead) / 2}
         return forth + back, {name: value.detach() for name, value in logs.items()}
 
@@ -109,7 +115,12 @@ class CPC(FrameObjective):
             return directions(x) / math.sqrt(self.config.temperature)
         return at_least_float32(x) / math.sqrt(math.sqrt(x.shape[-1]))
 
-    def _negatives(self, targets: Float[Tensor, "B T C"], draws: Draws) -> Float[Tensor, "B n C"]:
+    def _own(self, targets: Float[Tensor, "B T C"], draws: Draws) -> Int[Tensor, "B m"]:
+        """Places of frames that a clip's other frames are told from."""
+        places = draws.uniform("own", self.config.num_own_negatives) * targets.shape[1]
+        return torch.from_numpy(places.astype(np.int64)).to(targets.device)
+
+    def _others(self, targets: Float[Tensor, "B T C"], draws: Draws) -> Float[Tensor, "B n C"]:
         """Frames of other clips: every clip offers n of its own, and takes the m-th of some other one for each m."""
         clips, num = len(targets), self.config.num_negatives
         world = distributed.world()
@@ -128,16 +139,19 @@ class CPC(FrameObjective):
         heads: nn.ModuleList,
         contexts: Float[Tensor, "B T D"],
         targets: Float[Tensor, "B T C"],
-        negatives: Float[Tensor, "B n C"],
+        others: Float[Tensor, "B n C"],
+        own: Int[Tensor, "B m"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Mean loss of all predictions, and the share of them that is nearest to its frame; time runs forward."""
         loss, right, count = targets.new_zeros(()), targets.new_zeros(()), 0
+        rows = torch.arange(len(targets), device=targets.device)[:, None]
+        negatives = torch.cat([others, targets[rows, own]], 1)
         for step, head in enumerate(heads, self.config.first_step):
             # kept for the gradient, the predictions of a batch of 256 would be 6 GB; they are a fiftieth of the work
             summed, num_right = cast(
                 tuple[Tensor, Tensor],
                 checkpoint(
-                    self._step, head, contexts[:, :-step], targets[:, step:], negatives,
+                    self._step, head, contexts[:, :-step], targets[:, step:], negatives, own - step,
                     use_reentrant=False, preserve_rng_state=False,
                 ),
             )  # fmt: skip
@@ -149,13 +163,21 @@ class CPC(FrameObjective):
         head: nn.Module,
         contexts: Float[Tensor, "B P D"],
         targets: Float[Tensor, "B P C"],
-        negatives: Float[Tensor, "B n C"],
+        negatives: Float[Tensor, "B k C"],
+        own: Int[Tensor, "B m"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Summed loss of one prediction from all frames, and how many are right."""
+        """Summed loss of one prediction from all frames, and how many are right.
+
+        Args:
+            negatives: The last m are the targets at `own`, which are no negatives of themselves.
+        """
         predictions = self._comparable(head(contexts))
         with torch.autocast(predictions.device.type, enabled=False):
             positive = (predictions * targets).sum(-1)
-            others = predictions @ negatives.mT  # (B, P, n)
+            others = predictions @ negatives.mT  # (B, P, k)
+        itself = own[:, None] == torch.arange(positive.shape[1], device=own.device)[None, :, None]  # (B, P, m)
+        itself = F.pad(itself, (others.shape[-1] - itself.shape[-1], 0))
+        others = others.masked_fill(itself, -math.inf)
         return info_nce(positive, others).sum(), ahead(positive, others).sum().to(targets.dtype)
 
 

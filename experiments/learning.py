@@ -1,0 +1,156 @@
+"""Does every objective learn? Small trainings on real audio, scored on labelled tasks beside their own random weights.
+
+    python experiments/learning.py run MANIFEST RUNS [--only simclr-0 cpc] [--steps-factor 0.5] [--dtype bfloat16]
+    python experiments/learning.py table RUNS
+
+`run` trains the recipes at scale small, one after the other, on the clips that MANIFEST has in no validation or test
+split, then scores each encoder and its random start by `quick`. What is there is not done again, and a training that
+was stopped goes on. `table` prints means over all tasks and over the domains, and draws the curves of the losses.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from leveret.recipes import find_recipe
+from leveret.results import domain_means
+from leveret.runs import Run, find_runs
+
+SPEECH = "speech"
+"""Prefix of the tasks that the two speech objectives train on."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run.
+
+    Attributes:
+        options: Of `leveret pretrain`, behind the recipe.
+        speech: Whether it trains on the clips of speech alone, joined within a speaker.
+    """
+
+    recipe: str
+    seed: int = 0
+    options: tuple[str, ...] = ()
+    speech: bool = False
+
+
+TRAININGS = {
+    "simclr-0": Training("slowfast_nfnet_f0_simclr"),
+    "cpc": Training("bidir_cpc_librispeech", speech=True),
+    "wav2vec2": Training("wav2vec2_librispeech", speech=True),
+    "byola": Training("byola_audioset"),
+    "supervised": Training("slowfast_nfnet_f0_supervised"),
+    "cola": Training("slowfast_nfnet_f0_simclr", options=("--objective", "cola")),
+    "simclr-1": Training("slowfast_nfnet_f0_simclr", seed=1),
+    "simclr-2": Training("slowfast_nfnet_f0_simclr", seed=2),
+}
+
+
+def main() -> None:
+    """Train and score, or print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    run = verbs.add_parser("run")
+    run.add_argument("manifest", type=Path)
+    run.add_argument("runs", type=Path)
+    run.add_argument("--only", nargs="+", default=list(TRAININGS), choices=list(TRAININGS))
+    run.add_argument("--steps-factor", type=float, default=1.0, help="of the recipe's steps at scale small")
+    run.add_argument("--dtype", default="float32")
+    table = verbs.add_parser("table")
+    table.add_argument("runs", type=Path)
+    arguments = parser.parse_args()
+    if arguments.verb == "table":
+        print(told(arguments.runs))
+        return
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    tasks = ["--tasks", f"manifest:{arguments.manifest}", "--protocol", "quick", "--no-floor"]
+    everything, speech = corpora(arguments.manifest, arguments.runs)
+    for name in arguments.only:
+        training = TRAININGS[name]
+        recipe = find_recipe(training.recipe)
+        options = ["--corpus", str(speech), "--join", "group"] if training.speech else ["--corpus", str(everything)]
+        options += ["--steps", str(round(recipe.small_steps * arguments.steps_factor)), "--seed", str(training.seed)]
+        output = arguments.runs / name
+        leveret(
+            ["pretrain", "--recipe", training.recipe, "--scale", "small", "--dtype", arguments.dtype,
+             "-o", str(output), *options, *training.options]
+        )  # fmt: skip
+        for folder, encoder in (("trained", f"{output}/checkpoint.safetensors"), ("random", recipe.small_encoder)):
+            if not finished(output / folder):
+                leveret(
+                    ["evaluate", "--encoder", encoder, "--seed", str(training.seed), "--dtype", arguments.dtype,
+                     "-o", str(output / folder), *tasks]
+                )  # fmt: skip
+    if not finished(arguments.runs / "floor"):
+        leveret(["evaluate", "--encoder", "melstats", "-o", str(arguments.runs / "floor"), *tasks])
+
+
+def corpora(manifest: Path, folder: Path) -> tuple[Path, Path]:
+    """Tables of the clips that train in all their tasks: all of them, and those of speech with their speakers."""
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held = {row["file"] for row in rows if row["split"] != "train"}
+    labels: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        labels[row["file"]] |= {f"{row['task']}:{label}" for label in row["label"].split("|")}
+    found = []
+    for name, prefix in (("all", ""), (SPEECH, SPEECH)):
+        kept = {row["file"]: row for row in rows if row["file"] not in held and row["task"].startswith(prefix)}
+        path = folder / f"{name}.csv"
+        with path.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["file", "label", "group", "seconds"])
+            for row in kept.values():
+                audio = str((manifest.parent / row["file"]).resolve())
+                table.writerow([audio, "|".join(sorted(labels[row["file"]])), row["group"], row["seconds"]])
+        found.append(path)
+    return found[0], found[1]
+
+
+def leveret(arguments: Sequence[str]) -> None:
+    """One command, whose end is waited for."""
+    subprocess.run([sys.executable, "-m", "leveret", *arguments], check=True)
+
+
+def finished(folder: Path) -> list[Run]:
+    """The runs in a folder, of which there may be none."""
+    return find_runs(folder) if any(folder.rglob("scorecard.json")) else []
+
+
+def told(runs: Path) -> str:
+    """The table of all that is done, as Markdown."""
+    lines = [
+        "| encoder | steps | minutes | environment | speech | music | mean of the tasks | gain |",
+        "|" + "---|" * 8,
+    ]
+    lines += [f"| melstats | | | {_shown(floor)} | |" for floor in finished(runs / "floor")]
+    for name, training in TRAININGS.items():
+        for before, after in zip(finished(runs / name / "random"), finished(runs / name / "trained"), strict=False):
+            log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
+            small = find_recipe(training.recipe).small_encoder
+            gain = 100 * (mean_score(after) - mean_score(before))
+            lines.append(f"| {small}, random weights, seed {training.seed} | 0 | | {_shown(before)} | |")
+            lines.append(f"| {name} | {log[-1]['step']:,} | | {_shown(after)} | {gain:+.1f} |")
+    return "\n".join(lines)
+
+
+def mean_score(run: Run) -> float:
+    """Over all its tasks alike."""
+    return fmean(result.score for result in run.scorecard.tasks)
+
+
+def _shown(run: Run) -> str:
+    means = [*domain_means(run.scorecard.tasks).values(), mean_score(run)]
+    return " | ".join(f"{100 * value:.1f}" for value in means)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The room of verification: whether a run says what its predictions, its encoder and its data say."""
