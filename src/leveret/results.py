@@ -216,8 +216,15 @@ class Scorecard:
             raise ResultError(f"{where} is not a leveret scorecard ({type(error).__name__}: {error})") from error
 
 
-def task_result_from_json(values: Mapping[str, Any]) -> TaskResult:
-    """The result that `asdict` and JSON made plain."""
+def task_result_from_json(values: Any) -> TaskResult:
+    """The result that `asdict` and JSON made plain.
+
+    Raises:
+        TypeError: It is something else.
+        KeyError: It lacks its interval.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"a result is {values!r}")
     known: dict[str, Any] = {one.name: one.type for one in fields(TaskResult)}
     plain = {key: value for key, value in values.items() if key in known}
     for key, value in plain.items():

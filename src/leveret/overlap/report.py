@@ -193,7 +193,8 @@ class OverlapReport:
             ) from error
 
 
-def _shared(values: Mapping[str, Any]) -> Shared:
+def _shared(found: Any) -> Shared:
+    values = _is(dict, found)
     offset, score = values["offset_seconds"], values["score"]
     return Shared(
         _is(str, values["clip"]), _is(str, values["pretrain"]), _is(str, values["means"]),
