@@ -172,7 +172,8 @@ def _table(run: TrainingRun) -> dict[str, Any]:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     values = dict(config)
-    recipe = {name: values.pop(name) for name in ("recipe", "scale", "changed") if name in values}
+    names = [name for name in ("recipe", "scale", "changed") if name in values]
+    recipe: dict[str, Any] = {name: values.pop(name) for name in names}
     encoder = {"encoder": values.pop("encoder"), **values.pop("encoder_config")}
     objective = {"objective": values.pop("objective"), **values.pop("objective_config")}
     parts = {"Recipe": recipe} if recipe.get("recipe") else {}
