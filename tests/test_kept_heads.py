@@ -191,7 +191,7 @@ def test_it_can_be_asked_for_on_another_task_and_says_so(tone_manifest, tmp_path
     files = [manifest.parent / name for name in predictions.clip]
     again = classify(files, run.folder / "probes" / "tones.safetensors", compute=config.compute)
     np.testing.assert_allclose(again.scores[0], predictions.scores[0], atol=2e-5)
-    assert again.about["probe"] == "PretrainingClassifier" or "PretrainingClassifier" in str(again.about)
+    assert again.about["probe"]["class"] == "PretrainingClassifier"
     # verified by the classifier, not by a probe that nobody trained
     for saved in (True, False):
         assert cli.main(["verify", str(run.folder)]) == 0, capsys.readouterr().out

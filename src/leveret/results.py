@@ -206,7 +206,7 @@ class Scorecard:
                 raise ResultError(
                     f"{where} has schema version {version}, this leveret reads up to {SCHEMA_VERSION}; upgrade"
                 )
-            tasks = [task_result_from_json(task) for task in values["tasks"]]
+            tasks = [task_result_from_json({**task}) for task in values["tasks"]]
             if not (isinstance(values["encoder"]["name"], str) and isinstance(values["protocol"]["title"], str)):
                 raise TypeError("the names of the encoder and the protocol are no text")
             if not isinstance(values["run"], dict):

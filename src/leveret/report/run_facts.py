@@ -26,6 +26,7 @@ class TaskFacts:
         clips: "train 1,200, valid 400, test 400".
         published: The same as published, empty where it is not known.
         coverage: In per cent.
+        head: "probe" or "pretraining".
         skipped: (clip, why), up to LISTED.
         skipped_more: Number of others.
         silent: Clips, up to LISTED.
@@ -40,6 +41,7 @@ class TaskFacts:
     published: str
     coverage: str
     contamination: str
+    head: str
     seconds: str
     skipped: Sequence[tuple[str, str]]
     skipped_more: int
@@ -110,6 +112,7 @@ def _task_facts(result: TaskResult) -> TaskFacts:
         published=_counts(result.official_clips),
         coverage=percent(result.coverage),
         contamination=result.contamination,
+        head=result.head,
         seconds=f"{result.seconds:,.1f}",
         skipped=skipped[:LISTED],
         skipped_more=max(0, len(skipped) - LISTED),
