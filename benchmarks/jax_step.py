@@ -41,22 +41,19 @@ def loss_of(apply: Callable[..., Array], temperature: float) -> Callable[[Weight
     return loss
 
 
-def adam_step(
-    loss: Callable[..., Array], rate: float, betas: tuple[float, float], eps: float
-) -> Callable[..., tuple[Weights, Weights, Weights, Array]]:
-    """(weights, first, second, step from 1, views) -> (weights, first, second, loss), compiled, in place."""
+def adam(rate: float, betas: tuple[float, float], eps: float) -> Callable[..., tuple[Weights, Weights, Weights]]:
+    """(weights, first moment, second, gradient, step from 1) -> the first three, compiled, in place."""
     first_beta, second_beta = betas
 
     def update(
-        weights: Weights, first: Weights, second: Weights, step: Array, one: Array, two: Array
-    ) -> tuple[Weights, Weights, Weights, Array]:
-        value, gradient = jax.value_and_grad(loss)(weights, one, two)
+        weights: Weights, first: Weights, second: Weights, gradient: Weights, step: Array
+    ) -> tuple[Weights, Weights, Weights]:
         first = jax.tree.map(lambda m, g: first_beta * m + (1 - first_beta) * g, first, gradient)
         second = jax.tree.map(lambda v, g: second_beta * v + (1 - second_beta) * g * g, second, gradient)
         by_first, by_second = 1 - first_beta**step, 1 - second_beta**step
         weights = jax.tree.map(
             lambda w, m, v: w - rate * (m / by_first) / (jnp.sqrt(v / by_second) + eps), weights, first, second
         )
-        return weights, first, second, value
+        return weights, first, second
 
     return jax.jit(update, donate_argnums=(0, 1, 2))

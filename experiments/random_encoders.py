@@ -4,9 +4,9 @@
     python experiments/random_encoders.py table RUNS
 
 `run` scores one encoder after the other on one thread, the cheapest first, each task with the manifest's own crop. What
-is there is not done again, an evaluation that was stopped goes on, and vectors are removed once they are scored. Times
-are processor time, which other work on the machine changes less than it changes the time on the clock. `table` prints
-what is done, as Markdown.
+is there is not done again, an evaluation that was stopped goes on (its time then counts from there), and vectors are
+removed once they are scored. Times are processor time, which other work on the machine changes less than it changes the
+time on the clock. `table` prints what is done, as Markdown.
 """
 
 import argparse

@@ -239,3 +239,10 @@ def test_however_many_comparisons_there_are_a_clear_difference_is_found(run):
     # of 26, a thousand resamples would make the smallest p 26 x 2 / 1001, above 0.05
     found = [cell.p for line in compare(runs).tasks for cell in line.cells[1:]]
     assert found == pytest.approx([26 * 2 / 2601] * 26)
+
+
+def test_a_classifier_of_pretraining_beside_a_probe_is_noted(run):
+    kept = run("kept", (result(head="pretraining"), predictions(1.0)))
+    probed, other = (run(name, (result(), predictions(0.5))) for name in ("probed", "other"))
+    assert compare([kept, probed]).notes == ["t: kept: its own classifier; the others: a probe trained on the task"]
+    assert compare([probed, other]).notes == compare([kept]).notes == []

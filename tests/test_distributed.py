@@ -1,4 +1,9 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
+from torch.distributed import HashStore
 
 import leveret.distributed as distributed
 from leveret.cli import main
@@ -28,6 +33,32 @@ def test_a_process_alone_is_a_world_of_one_and_exchanges_with_itself(tmp_path):
     with distributed.in_turn():
         assert distributed.is_first()
     distributed.leave()
+
+
+def test_ranks_that_are_started_again_agree_on_a_new_word_whoever_comes_first():
+    store, words = HashStore(), []  # torchrun's, which it keeps
+
+    def word(rank):
+        return distributed._word_of_this_start(store, World(rank, 3))
+
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            others = [pool.submit(word, rank) for rank in (1, 2)]
+            time.sleep(0.2)  # they find what an earlier start left, and must not take it
+            assert not any(other.done() for other in others)
+            words.append(pool.submit(word, 0).result(timeout=10))
+            assert [other.result(timeout=10) for other in others] == [words[-1]] * 2
+    assert len(set(words)) == 3
+
+
+def test_a_process_is_alone_for_a_while(rank_of_many):
+    rank_of_many(0, 3)
+    with distributed.alone():
+        assert distributed.gather("x") == ["x"]
+    assert distributed.world() == World(0, 3)
+    with suppress(OSError), distributed.alone():
+        raise OSError("disk full")
+    assert distributed.world() == World(0, 3)
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])

@@ -193,3 +193,11 @@ def test_what_a_reader_must_know_is_said(changes, warning):
 
 def test_a_sound_result_has_no_warnings():
     assert result(floor=0.5).warnings == []
+
+
+def test_clips_met_in_training_are_named_the_first_three_in_the_warning_and_all_in_the_file():
+    found = result(contamination="5 clips", contaminated=list("abcde"), head="pretraining", train_score=None)
+    assert found.warnings == ["test clips met in training: 5 clips: a, b, c and 2 more"]
+    again = Scorecard.from_json(card(found).to_json()).tasks[0]
+    assert (list(again.contaminated), again.head, again.train_score) == (list("abcde"), "pretraining", None)
+    assert result(contamination="1 clips", contaminated=["a"]).warnings == ["test clips met in training: 1 clips: a"]

@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 
 from leveret.checkpoint import load_checkpoint
+from leveret.journal import append
 from leveret.optim import learning_rate
 from leveret.progress import Reporter
 from leveret.registry import look_up
@@ -193,15 +194,54 @@ def test_a_probe_sees_the_encoder_that_is_kept_and_its_scores_are_logged(toy, tm
         return {"tones": step / 100}
 
     done = toy.toy_run(tmp_path, toy.toy_config(probe_every=5, log_every=4, ema_decay=0.5), probe=probe)
-    assert [step for step, _ in seen] == [5, 8]
-    lines = {line["step"]: line for line in read_log(tmp_path)}
-    assert sorted(lines) == [4, 5, 8]
-    assert lines[5]["tones"] == 0.05
-    assert "loss" not in lines[5]
-    assert {"loss", "tones"} < set(lines[8])
+    assert [step for step, _ in seen] == [0, 5, 8]
+    lines = read_log(tmp_path)
+    assert [line["step"] for line in lines] == [0, 4, 5, 8, 8]
+    assert [line.get("tones") for line in lines] == [0.0, None, 0.05, None, 0.08]
+    assert ["loss" in line for line in lines] == [False, True, False, True, False]
     kept = load_checkpoint(done.checkpoint)
     assert kept.extra["weights"] == "moving average, decay 0.5"
     assert all(torch.equal(tensor, seen[-1][1][name]) for name, tensor in kept.encoder.state_dict().items())
+
+
+def test_a_probe_that_draws_and_dawdles_leaves_losses_generator_and_throughput_alone(toy, tmp_path):
+    def drawing(encoder, step):
+        torch.rand(1000)
+        time.sleep(0.5)
+        return {"drawn": torch.rand(()).item()}
+
+    torch.manual_seed(3)
+    toy.toy_run(tmp_path / "alone")
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    toy.toy_run(tmp_path / "probed", toy.toy_config(probe_every=2), probe=drawing)
+    assert torch.equal(torch.rand(3), expected)
+    trained = [line for line in read_log(tmp_path / "probed") if "loss" in line]
+    assert [line["loss"] for line in trained] == losses(tmp_path / "alone")
+    assert min(line["crops_per_second"] for line in trained) > 32, "the half second of a probe would make it less"
+
+
+def test_the_probe_before_the_first_step_is_logged_once_and_a_run_that_stops_waits_for_none(toy, tmp_path):
+    steps = []
+
+    def interrupting(encoder, step):
+        steps.append(step)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if len(steps) == 1:
+            raise KeyboardInterrupt  # as if killed before there was a state
+        return {"tones": 0.5}
+
+    config = toy.toy_config(probe_every=1)
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(KeyboardInterrupt):
+        toy.toy_run(tmp_path, config, probe=interrupting)
+    append(tmp_path / "log.jsonl", {"step": 0, "tones": 0.4})
+    assert toy.toy_run(tmp_path, config, probe=interrupting).step == 3
+    assert steps == [0, 0, 1, 2], "none after step 3, which was the last for now"
+    assert [(line["step"], line["tones"]) for line in read_log(tmp_path) if "tones" in line] == [
+        (0, 0.5), (1, 0.5), (2, 0.5)
+    ]  # fmt: skip
 
 
 def test_the_average_lags_behind_the_weights(toy, tmp_path):

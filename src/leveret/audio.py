@@ -9,7 +9,7 @@ Shapes: N samples.
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -76,21 +76,24 @@ def read_info(path: Source) -> AudioInfo:
     Raises:
         AudioError: The file is missing, is not audio that libsndfile reads, is cut short, or holds no samples.
     """
-    with _open(path) as (_, info):
+    with opened(path) as (_, info):
         return info
 
 
-def read_span(path: Source, start: float = 0.0, end: float | None = None) -> tuple[NDArray[np.float32], int]:
+def read_span(
+    path: Source, start: float = 0.0, end: float | None = None, held: tuple[Any, AudioInfo] | None = None
+) -> tuple[NDArray[np.float32], int]:
     """Mono samples of a span at the file's own rate, and that rate.
 
     Args:
         start: Seconds into the file.
         end: Seconds into the file; None is its end.
+        held: The file, if it is open and nothing has been read of it yet; it stays open.
 
     Raises:
         AudioError: Unreadable, truncated, empty, out of the file's range, or not finite.
     """
-    with _open(path) as (file, info):
+    with nullcontext(held) if held else opened(path) as (file, info):
         begin, stop = span_frames(info, start, end, path)
         rate = info.sample_rate
         _require_memory(stop - begin, rate, path)
@@ -154,15 +157,11 @@ def resample(wave: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.
 
 
 def load(path: Source, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
-    """A span of a file as a mono wave at `sample_rate`.
+    """A span of a file as a mono wave (N,) at `sample_rate`, nominally in [-1, 1].
 
     Args:
-        sample_rate: Hz.
         start: Seconds into the file.
         end: Seconds into the file; None is its end.
-
-    Returns:
-        (N,), nominally in [-1, 1].
 
     Raises:
         AudioError: As `read_span`.
@@ -274,8 +273,8 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _open(path: Source) -> Iterator[tuple[Any, AudioInfo]]:
-    """The open file with what its header says."""
+def opened(path: Source) -> Iterator[tuple[Any, AudioInfo]]:
+    """The open file with what its header says; raises what `read_info` does."""
     member = path if isinstance(path, Member) else _member(path)
     if isinstance(path, Path) and member is None:
         _require_file(path)

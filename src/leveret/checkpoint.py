@@ -23,6 +23,9 @@ HEADER = "leveret"
 BESIDE = "beside:"
 """Before the names of tensors that are no weights of the encoder; no module's name has a colon."""
 
+OBJECTIVE, TRAINING_FILES = "objective.", "training_files"
+"""Of what pretraining keeps: before the names of the objective's own tensors; sha256 of each file, (n, 32) bytes."""
+
 LARGEST_SIZE = 65_536
 """Of any width, depth or rate in a config; what a stranger's file asks for is built before it is compared."""
 

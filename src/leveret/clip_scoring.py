@@ -27,8 +27,11 @@ _SHARE_OF_GPU = 0.5
 _COPIES_OF_A_STANDARDISER = 3  # as they are, standardised, and a part of either while it works
 
 
-def at_hand(X: NDArray[Any] | MappedRows, probe: Probe, device: torch.device) -> torch.Tensor | DiskRows:
+def at_hand(X: NDArray[Any] | MappedRows, probe: Probe | None, device: torch.device) -> torch.Tensor | DiskRows:
     """Vectors for a probe: in memory, or on disk where they are too many and the probe can take them from there.
+
+    Args:
+        probe: None where they are only scored, part by part.
 
     Raises:
         ValueError: The probe needs all of them in memory, which does not hold them.
@@ -38,7 +41,7 @@ def at_hand(X: NDArray[Any] | MappedRows, probe: Probe, device: torch.device) ->
     rows = DiskRows(X, device)
     if X.nbytes <= _most_in_memory(device):
         return rows.read()
-    if getattr(probe, "from_disk", False):
+    if probe is None or getattr(probe, "from_disk", False):
         return rows
     needed = _COPIES_OF_A_STANDARDISER * 4 * len(X) * X.shape[1]
     if needed > memory_bytes():

@@ -123,6 +123,10 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         results = [found[name][1] for found in by_task]
         if len({result.split_hash for result in results}) > 1:
             notes.append(f"{key}: the runs have different splits, so only the test clips that they share are scored")
+        if len({result.head for result in results}) > 1:
+            notes.append(
+                f"{key}: {_by_own_head(runs, results)}: its own classifier; the others: a probe trained on the task"
+            )
         predictions, left_out = _aligned(
             [run.predictions(found[name][0]) for run, found in zip(runs, by_task, strict=True)]
         )
@@ -208,6 +212,12 @@ def by_suite_and_task(run: Run) -> dict[tuple[str, str], tuple[str, TaskResult]]
     results = run.scorecard.tasks
     names = [(result.suite, result.task) for result in results]
     return dict(zip(names, zip(task_keys(names), results, strict=True), strict=True))
+
+
+def _by_own_head(runs: Sequence[Run], results: Sequence[TaskResult]) -> str:
+    """Names of the runs that were scored by what their encoders kept of their pretraining."""
+    kept = [name for name, result in zip(run_names(runs), results, strict=True) if result.head != "probe"]
+    return ", ".join(kept)
 
 
 def _listed(results: Mapping[tuple[str, str], object]) -> str:

@@ -99,6 +99,8 @@ class Task(ABC):
             others (ESC-50, appendix A).
         num_windows: So many equally spaced, perhaps overlapping windows of each clip that is scored (appendix A: ten
             for AudioSet); 0 is consecutive windows that cover the clip.
+        takes_kept_head: A checkpoint that was trained on its labels is scored by the classifier of its pretraining, and
+            not by a new head (appendix A: AudioSet).
         suite: Scores of different suites are never averaged together.
         stands_for: The HARES task that this one resembles, if any.
         variant: Which of its dataset's variants it is; empty where there is one only.
@@ -120,6 +122,7 @@ class Task(ABC):
     mixed_passes: int = 0
     tuned_on_first_fold: bool = False
     num_windows: int = 0
+    takes_kept_head: bool = False
     suite: str
     stands_for: str = ""
     variant: str = ""

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 # a rank may wait for another one's hours of work; that a machine is gone is what torchrun itself finds out
 _PATIENCE = timedelta(days=30)
+_POLL_SECONDS = 0.05
 _SEEN_WITHIN_SECONDS = 5.0  # a network file system shows a new file late
 
 
@@ -76,10 +77,7 @@ def start() -> None:
     with_cuda = torch.cuda.is_available() and distributed.is_nccl_available()
     try:
         store, _, _ = next(rendezvous("env://"))
-        if world.local_size == world.size:
-            # on one machine torchrun keeps its store when it starts the ranks again, and with it the addresses of those
-            # that are gone; on several it makes a new one
-            store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = PrefixStore(f"start-{_word_of_this_start(store, world)}", store)
         # nccl connects at its first use; what leveret exchanges here lies in the CPU's memory
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if with_cuda else "gloo",
@@ -88,6 +86,34 @@ def start() -> None:
     except RuntimeError as error:
         raise RankLostError(_lost(error)) from error
     _world = world
+
+
+def _word_of_this_start(store: Any, world: World) -> str:
+    """A word that the ranks of this start have in common, and with none of an earlier one.
+
+    torchrun keeps its store when it starts the ranks again, and in it the addresses of those that are gone; how often
+    it did so its agents on several machines count each for itself. So rank 0 puts up a new word; every other rank signs
+    it with a word of its own, and takes it once rank 0 has copied that: an earlier rank 0 copies nothing any more.
+
+    Raises:
+        RuntimeError: The store cannot be reached.
+    """
+    own = uuid4().hex
+    if world.rank == 0:
+        store.set("leveret", own)
+        for rank in range(1, world.size):
+            store.wait([f"leveret/{own}/{rank}"], _PATIENCE)
+            store.set(f"leveret/{own}/{rank}/seen", store.get(f"leveret/{own}/{rank}"))
+        return own
+    signed = ""
+    while True:
+        if store.check(["leveret"]) and (word := store.get("leveret").decode()) != signed:
+            store.set(f"leveret/{word}/{world.rank}", own)
+            signed = word
+        seen = f"leveret/{signed}/{world.rank}/seen"
+        if signed and store.check([seen]) and store.get(seen).decode() == own:
+            return signed
+        time.sleep(_POLL_SECONDS)
 
 
 def leave() -> None:
@@ -171,6 +197,17 @@ def in_turn() -> Iterator[None]:
     yield
     if is_first():
         barrier()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """This process as a world of one: what it does meanwhile it neither shares with the others nor waits for."""
+    global _world
+    before, _world = _world, World()
+    try:
+        yield
+    finally:
+        _world = before
 
 
 def share(weights: Sequence[float]) -> slice:

@@ -128,6 +128,7 @@ def embed_job(
     policy: BadFilePolicy = BadFilePolicy(),
     reporter: Reporter | None = None,
     mapped: bool = False,
+    root: Path | None = None,
 ) -> list[Rows]:
     """Rows of each encoder, in the order of `runners`; what is cached is not computed again.
 
@@ -135,6 +136,7 @@ def embed_job(
 
     Args:
         mapped: Leave the vectors on disk and give `MappedRows` of them.
+        root: The cache folder; None is the user's.
 
     Raises:
         TooManyBadFilesError: By the policy; what was embedded until then stays cached.
@@ -149,7 +151,7 @@ def embed_job(
         for k in sorted(range(len(runners)), key=lambda k: (runners[k].loaded.digest, runners[k].layer or "")):
             width, identity = runners[k].width, runners[k].identity(job.crop, job.clips)
             dtype = row_dtype(plan.num_rows, width)
-            store = opened(cache_root(), identity, plan.num_rows, width, dtype, runners[k].fingerprint)
+            store = opened(root or cache_root(), identity, plan.num_rows, width, dtype, runners[k].fingerprint)
             stores[k] = locks.enter_context(store)
             for first, stop in stores[k].damaged:
                 reporter.say(

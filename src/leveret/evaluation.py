@@ -4,8 +4,8 @@ Source: paper, section 2.1 and appendix A.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,17 @@ import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
 from leveret.batches import BadFilePolicy
 from leveret.cache import digest_of
-from leveret.clips import list_digest, scored_clips
+from leveret.clips import scored_clips
 from leveret.content import code_digest
 from leveret.contracts import Encoder
 from leveret.dataroots import DataRoots
 from leveret.embedding import Rows, embed_job
 from leveret.embedding_map import MAPS, EmbeddingMap, embedding_map, write_map
+from leveret.entrants import FLOOR, Entrant, check_contamination, choose_heads, entrants_of, reported
 from leveret.home import cache_root
+from leveret.kept_heads import Asked, check_asked
 from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
-from leveret.overlap.report import UNCHECKED, contamination_of
+from leveret.outcomes import Outcome
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
 from leveret.protocols import Protocol
@@ -31,11 +33,9 @@ from leveret.report.page import write_run_page
 from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
 from leveret.runs import Run, RunLog, RunWriter, task_keys
-from leveret.scoring import Outcome, score_task
-from leveret.vector_rows import rows_of_file, vector_identity
+from leveret.scoring import score_readout, score_task
+from leveret.vector_rows import rows_of_file
 from leveret.workload import Known, Plan, Workload, plan_of
-
-FLOOR = "melstats"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class EvaluateConfig:
         layers: Layers of the encoders, each read out with a result of its own; ("all",) is every layer, empty the
             default.
         protocol: How rows are probed.
+        head: "auto" scores AudioSet by the classifier that a checkpoint kept of its supervised pretraining on the same
+            labels, and all else by a new probe; "probe" never does; "pretraining" does on every task, or refuses.
         crop: None leaves each task's own crop; "clip" takes the whole clip; a number is seconds.
         vectors: Vector files to score in place of encoders.
         floor: Also score `melstats`, the floor that any useful encoder beats.
@@ -68,6 +70,7 @@ class EvaluateConfig:
     data: DataRoots = DataRoots()
     layers: tuple[str, ...] = ()
     protocol: Protocol = Protocol()
+    head: Asked = "auto"
     crop: float | str | None = None
     vectors: tuple[Path, ...] = ()
     floor: bool = True
@@ -80,6 +83,7 @@ class EvaluateConfig:
     output: Path = Path("runs")
 
     def __post_init__(self) -> None:
+        check_asked(self.head, self.protocol)
         if isinstance(self.crop, str) and self.crop != "clip":
             raise ValueError(f"crop={self.crop!r}; expected a number of seconds, or 'clip' for the whole clip")
         if isinstance(self.crop, float | int) and not MIN_SECONDS <= self.crop <= LONGEST_CLIP_SECONDS:
@@ -88,35 +92,13 @@ class EvaluateConfig:
             )
 
 
-@dataclass
-class _Entrant:
-    """An encoder or a vector file on its way through the tasks.
-
-    Attributes:
-        hidden: Only the floor of the others, with no run folder.
-        writer: At rank 0.
-        results: By the key of the task.
-    """
-
-    about: Mapping[str, Any]
-    runner: Runner | None = None
-    vectors: Path | None = None
-    hidden: bool = False
-    writer: RunWriter | None = None
-    results: dict[str, TaskResult] = field(default_factory=dict)
-
-    @property
-    def is_floor(self) -> bool:
-        return bool(self.about["spec"] == FLOOR)
-
-
 @dataclass(frozen=True)
 class _Reading:
     """One entrant's read-out of one task, still to be probed."""
 
     work: Workload
     key: str
-    entrant: _Entrant
+    entrant: Entrant
     rows: Sequence[Rows]
 
 
@@ -147,27 +129,22 @@ class Evaluation:
                     "vectors of windows; score vector files by `cached` or `quick`"
                 )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
+        report = reported(config.contamination, self.works)
         self._map_seconds = 0.0
-        self.contamination: dict[str, str] = {}
-        if config.contamination is not None:
-            tests = [(work.task.suite, work.task.name, list_digest(scored_clips(work.folds))) for work in self.works]
-            self.contamination = contamination_of(config.contamination, tests)
         self.runners = [
             runner
             for one in loaded
             for runner in runners_of([one], config.compute, () if one.spec == FLOOR else config.layers)
         ]
-        self.entrants = [
-            _Entrant(runner.described(), runner=runner, hidden=self.hidden_floor and number == 0)
-            for number, runner in enumerate(self.runners)
-        ]
-        self.entrants += [_Entrant(vector_identity(path), vectors=path) for path in config.vectors]
+        self.entrants = entrants_of(self.runners, config.vectors, self.hidden_floor)
+        choose_heads(self.works, self.entrants, config.head, config.protocol)
         if distributed.world().size > 1:
             distributed.require_shared(cache_root())
-            whole = [self._identity(entrant.about) for entrant in self.entrants]
+            whole = [self._identity(entrant) for entrant in self.entrants]
             distributed.require_same("what they evaluate", digest_of({"entrants": whole}))
         if self.runners:
             self._read_headers()
+        check_contamination(self.entrants, self.works, report, config.compute.num_threads())
 
     def plan(self) -> Plan:
         """Rows, bytes and time."""
@@ -184,7 +161,7 @@ class Evaluation:
         shown = [entrant for entrant in self.entrants if not entrant.hidden and distributed.is_first()]
         for entrant in shown:
             name = f"{_slug(entrant.about['name'])}-{_slug(self.config.protocol.title)}-{stamp}"
-            entrant.writer = RunWriter(self.config.output / name, self._identity(entrant.about))
+            entrant.writer = RunWriter(self.config.output / name, self._identity(entrant))
         keys = list(task_keys([(work.task.suite, work.task.name) for work in self.works]))
         pairs = list(zip(self.works, keys, strict=True))
         try:
@@ -223,13 +200,13 @@ class Evaluation:
         if all(entrant.hidden for entrant in missing):
             return []
         runners = [entrant.runner for entrant in missing if entrant.runner]
-        policy = self.config.policy
-        embedded = [
-            embed_job(job, runners, policy=policy, reporter=reporter, mapped=True)
-            for job in (work.jobs if runners else [])
-        ]
-        rows_of = zip(*embedded, strict=True) if embedded else iter(())
-        found = [_Reading(work, key, one, list(next(rows_of)) if one.runner else []) for one in missing]
+        rows_of: dict[Runner, list[Rows]] = {runner: [] for runner in runners}
+        for job in work.jobs:
+            wanting = [runner for runner in runners if any(job is one for one in work.jobs_of(runner))]
+            rows = embed_job(job, wanting, policy=self.config.policy, reporter=reporter, mapped=True) if wanting else []
+            for runner, found_here in zip(wanting, rows, strict=True):
+                rows_of[runner].append(found_here)
+        found = [_Reading(work, key, one, rows_of[one.runner] if one.runner else []) for one in missing]
         return sorted(found, key=lambda one: not one.entrant.is_floor)
 
     def _probe(self, readings: Sequence[_Reading], reporter: Reporter) -> None:
@@ -271,10 +248,13 @@ class Evaluation:
         with reporter.stage(f"{task.name}: {entrant.about['name']} probe", 1, "") as advance:
             # nobody reads whether the hidden floor was under-fitted, and to find out takes three times its probe
             protocol = replace(self.config.protocol, check_rates=False) if entrant.hidden else self.config.protocol
-            vectors = work.vectors(rows, entrant.runner, self.config.policy)
-            outcome = score_task(task, work.folds, vectors, protocol, device, shares(advance))
+            vectors, head = work.vectors(rows, entrant.runner, self.config.policy), work.head(entrant.runner)
+            if head.readout is not None:
+                outcome = score_readout(task, work.folds, vectors, head.on(device), protocol, device, head.about)
+            else:
+                outcome = score_task(task, work.folds, vectors, protocol, device, shares(advance))
         bad = {clip: reason for part in rows for clip, reason in part.bad.items()}
-        bad |= {} if work.streamed is None else work.streamed.bad
+        bad |= {} if work.streamed is None or head.readout is not None else work.streamed.bad
         bad |= {} if vectors.crops is None else vectors.crops.bad
         result = TaskResult(
             task=task.name,
@@ -290,14 +270,14 @@ class Evaluation:
             floor=None,
             skipped=bad,
             silent=sorted({clip for part in rows for clip in part.silent}),
-            clips=work.counts(bad),
+            clips=work.counts(bad, entrant.runner),
             coverage=work.coverage(bad),
             split_hash=work.split_hash,
-            contamination=UNCHECKED
-            if entrant.is_floor
-            else self.contamination.get(f"{task.suite}/{task.name}", UNCHECKED),
+            contamination=str(entrant.contamination_in(work)),
+            contaminated=list(entrant.contamination_in(work).clips),
+            head=head.name,
             seconds=time.monotonic() - started,
-            **outcome.values,
+            **{**outcome.values, "probe": {**outcome.values["probe"], **head.about}},
         )
         wanted = self.config.embedding_map and not entrant.hidden
         plane = embedding_map(scored_clips(work.folds), vectors.of("test")) if wanted else None
@@ -313,15 +293,15 @@ class Evaluation:
                 work.plan(self.config.protocol, known, threads, advance)
                 self.config.policy.check(work.bad(), work.num_clips())
 
-    def _identity(self, encoder: Mapping[str, Any]) -> dict[str, Any]:
+    def _identity(self, entrant: Entrant) -> dict[str, Any]:
         # the encoder stands beside; its objects are no JSON
         # where the data lies is no part of what is measured; the splits tell which data it is
         plain = replace(self.config, encoders=(), vectors=(), output=Path(), data=DataRoots())
         left_out = ("encoders", "vectors", "output", "data", "contamination")
         settings = {key: value for key, value in asdict(plain).items() if key not in left_out}
         return {
-            "encoder": dict(encoder),
-            "settings": {**settings, "contamination": self.contamination},
+            **entrant.identity(self.works),
+            "settings": settings,
             "splits": {f"{work.task.suite}/{work.task.name}": work.split_hash for work in self.works},
             "code": code_digest(),
         }

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.adapters.foreign import Foreign
-from leveret.checkpoint import CHECKPOINT_SUFFIX, config_as_json, load_checkpoint
+from leveret.checkpoint import CHECKPOINT_SUFFIX, Checkpoint, config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
@@ -46,6 +46,7 @@ class LoadedEncoder:
         config: Plain values.
         origin: Where its weights come from, in words.
         foreign: True for an adapter, whose behaviour the digest cannot vouch for.
+        checkpoint: The file's content, with what pretraining kept in it; None for all but checkpoints.
         pretraining: Objective, recipe and data, where a checkpoint says so.
     """
 
@@ -56,6 +57,7 @@ class LoadedEncoder:
     config: Mapping[str, Any]
     origin: str
     foreign: bool
+    checkpoint: Checkpoint | None = None
     pretraining: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -117,15 +119,9 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         config = {"encoder": checkpoint.name, **config_as_json(checkpoint.config)}
         digest = weights_digest(checkpoint.encoder)
         return LoadedEncoder(
-            spec,
-            Path(spec).stem,
-            checkpoint.encoder,
-            digest,
-            config,
-            "checkpoint",
-            False,
-            _pretraining(checkpoint.extra),
-        )
+            spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False,
+            checkpoint=checkpoint, pretraining=_pretraining(checkpoint.extra),
+        )  # fmt: skip
     if spec not in entries("encoders"):
         # the forms first: of many names the message shows but some
         forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]

@@ -17,6 +17,7 @@ from torch import Tensor
 from leveret.audio import MIN_SECONDS
 from leveret.batches import CropRule
 from leveret.contracts import FittedProbe, Kind, Task
+from leveret.kept_heads import KEPT
 from leveret.loading import LONGEST_CLIP_SECONDS
 from leveret.protocols import Protocol, probe_settings
 from leveret.registry import look_up
@@ -95,6 +96,7 @@ def save_probes(
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = protocol.probe(task)
+    kept = result.head != "probe"
     paths = []
     scores = result.folds or [result.score]
     for number, (readouts, score) in enumerate(zip(probes, scores, strict=True), start=1):
@@ -106,8 +108,8 @@ def save_probes(
             crop=CropRule(seconds=task.crop_seconds, whole_clip=task.whole_clip),
             versions=BEHAVIOUR_VERSIONS,
             protocol=protocol.described(),
-            probe=probe_settings(probe),
-            logits=probe.logits,
+            probe={**KEPT} if kept else probe_settings(probe),
+            logits=kept or probe.logits,
             fold=number,
             folds=len(probes),
             score=score,

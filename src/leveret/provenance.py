@@ -23,27 +23,47 @@ def about_this_run(compute: Compute, started: float, runner: Runner | None = Non
         started: `time.monotonic()` when the run began.
         runner: Of the encoder, for its speed; None where vectors were made elsewhere.
     """
-    device, speed = compute.torch_device(), {}
+    speed = {}
     if runner is not None:
         # of this process, by the network alone: neither the decoding nor what was cached counts
         speed = {"embedding": {name: getattr(runner.network, name) for name in ("audio_seconds", "seconds")}}
-    packages = ("leveret", "torch", "numpy", "soundfile", "soxr", "scikit-learn")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
-        "command": ["leveret", *sys.argv[1:]] if Path(sys.argv[0]).stem in ("leveret", "__main__") else None,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": str(device),
-        **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
+        "command": _command(),
+        "finished": _now(),
+        **_machine(compute),
         "dtype": compute.dtype,
         "compiled": compute.compile,
         "batch_size": compute.batch_size or "auto",
+        "wall_seconds": time.monotonic() - started,
+        "peak_memory_bytes": peak,
+        **speed,
+    }
+
+
+def about_this_start(compute: Compute) -> dict[str, Any]:
+    """Facts of a pretraining that begins, or goes on."""
+    return {"command": _command(), "started": _now(), **_machine(compute)}
+
+
+def _command() -> list[str] | None:
+    return ["leveret", *sys.argv[1:]] if Path(sys.argv[0]).stem in ("leveret", "__main__") else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _machine(compute: Compute) -> dict[str, Any]:
+    device = compute.torch_device()
+    packages = ("leveret", "torch", "numpy", "soundfile", "soxr", "scikit-learn")
+    return {
+        "device": str(device),
+        **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "processes": distributed.world().size,
         "threads": compute.num_threads(),
         "torch_threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
         "platform": f"{platform.system()} {platform.machine()}",
         "code": code_digest(),
-        "wall_seconds": time.monotonic() - started,
-        "peak_memory_bytes": peak,
-        **speed,
     }

@@ -24,6 +24,7 @@ HARES_TASKS = (
 MIN_COVERAGE = {"audioset": 0.80}
 """The widest public copy of AudioSet's eval is 84 % of it."""
 MIN_COVERAGE_ELSEWHERE = 0.95
+_SHOWN_CLIPS = 3
 DOMAINS = ("environment", "speech", "music", "other")
 
 
@@ -51,7 +52,9 @@ class TaskResult:
         chance: What random scores get.
         majority: What always answering the commonest training class gets.
         floor: What `melstats` gets under the same protocol; null where it was not run.
-        train_score: The same metric on the clips it was trained on.
+        head: What gave the scores: "probe", trained on the task, or "pretraining", the classifier that the encoder's
+            checkpoint kept.
+        train_score: The same metric on the clips it was trained on; null where nothing was.
         seeds: Of the probe, with the score of each.
         folds: Score of each fold where there is more than one.
         probe: Its name, its settings, and what it found (chosen L2, under-fitted check, ...).
@@ -64,6 +67,7 @@ class TaskResult:
         official_clips: Split -> number of clips as published.
         contamination: Whether test clips were met in what the encoder was trained on: "unchecked", "none found", or
             "N clips"; in brackets follows how many clips could not be checked.
+        contaminated: Ids of these clips.
         unscored_classes: Classes without a test clip, left out of a mean over classes.
         split_hash: Digest of clips, labels and groups by split.
         notes: Of the task.
@@ -85,7 +89,7 @@ class TaskResult:
     chance: float
     majority: float
     floor: float | None
-    train_score: float
+    train_score: float | None
     seeds: Mapping[str, float]
     folds: Sequence[float]
     probe: Mapping[str, Any]
@@ -101,6 +105,8 @@ class TaskResult:
     substitute: bool = False
     official_clips: Mapping[str, int] = field(default_factory=dict)
     contamination: str = "unchecked"
+    contaminated: Sequence[str] = field(default_factory=list)
+    head: str = "probe"
 
     @property
     def warnings(self) -> list[str]:
@@ -112,6 +118,8 @@ class TaskResult:
             found.append(f"{len(self.skipped)} clips skipped, {self.coverage:.1%} of the test clips scored")
         for split in ("train", "test"):
             official = self.official_clips.get(split)
+            if split == "train" and self.head != "probe":
+                continue
             if official and self.clips[split] + len(self.skipped) < official:
                 found.append(f"{self.clips[split]:,} {split} clips, {official:,} were published")
         if self.silent:
@@ -121,8 +129,17 @@ class TaskResult:
         if self.floor is not None and self.score < self.floor:
             found.append(f"below the melstats floor of {100 * self.floor:.1f}")
         if self.contamination not in ("unchecked", "none found"):
-            found.append(f"test clips met in training: {self.contamination}")
+            found.append(f"test clips met in training: {self.contamination}{_first_names(self.contaminated)}")
+        if apart := self.probe.get("not_comparable"):
+            found.append(f"not comparable {apart}")
         return found
+
+
+def _first_names(clips: Sequence[str]) -> str:
+    """Some of them, for a line that a person reads; empty for none."""
+    more = len(clips) - _SHOWN_CLIPS
+    named = ", ".join(clips[:_SHOWN_CLIPS]) + (f" and {more:,} more" if more > 0 else "")
+    return f": {named}" if named else ""
 
 
 @dataclass(frozen=True)
@@ -189,7 +206,7 @@ class Scorecard:
                 raise ResultError(
                     f"{where} has schema version {version}, this leveret reads up to {SCHEMA_VERSION}; upgrade"
                 )
-            tasks = [task_result_from_json(task) for task in values["tasks"]]
+            tasks = [task_result_from_json({**task}) for task in values["tasks"]]
             if not (isinstance(values["encoder"]["name"], str) and isinstance(values["protocol"]["title"], str)):
                 raise TypeError("the names of the encoder and the protocol are no text")
             if not isinstance(values["run"], dict):
@@ -199,8 +216,15 @@ class Scorecard:
             raise ResultError(f"{where} is not a leveret scorecard ({type(error).__name__}: {error})") from error
 
 
-def task_result_from_json(values: Mapping[str, Any]) -> TaskResult:
-    """The result that `asdict` and JSON made plain."""
+def task_result_from_json(values: Any) -> TaskResult:
+    """The result that `asdict` and JSON made plain.
+
+    Raises:
+        TypeError: It is something else.
+        KeyError: It lacks its interval.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"a result is {values!r}")
     known: dict[str, Any] = {one.name: one.type for one in fields(TaskResult)}
     plain = {key: value for key, value in values.items() if key in known}
     for key, value in plain.items():

@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leveret.clip_scoring import at_hand, clip_scores, enough
+from leveret.clip_scoring import ENOUGH_CLIPS, at_hand, clip_scores, enough
 from leveret.clips import Clip, Fold
 from leveret.contracts import Crops, FittedProbe, Probe, Progress, Table, Task, TunableProbe
 from leveret.disk_rows import DiskRows
 from leveret.mapped import MappedRows
-from leveret.metrics import METRICS, majority_score
-from leveret.prediction_scores import num_classes, scores_of
+from leveret.metrics import METRICS
+from leveret.outcomes import Outcome, ScoredFold, outcome_of, predictions_of, scored_fold
 from leveret.protocols import Protocol, probe_settings
-from leveret.runs import Predictions
 
 
 class Cropping(Interface):
@@ -71,21 +70,6 @@ class Vectors:
         return np.concatenate(in_memory) if blocks else np.empty((0, self.width), np.float32), counts
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What scoring one task found; the caller adds where the vectors came from.
-
-    Attributes:
-        values: The fields of a TaskResult that follow from vectors and labels.
-        predictions: Scores of every test clip of all folds, first seed.
-        probes: The fitted probe of each fold and slot.
-    """
-
-    values: Mapping[str, Any]
-    predictions: Predictions
-    probes: Sequence[Sequence[FittedProbe]]
-
-
 def score_task(
     task: Task,
     folds: Sequence[Fold],
@@ -102,18 +86,16 @@ def score_task(
     Raises:
         ValueError: A split has no clip with vectors.
     """
-    fold_scores: list[dict[int, float]] = []  # a fold: seed -> score
-    train_scores, facts, parts, majorities, nested, probes = [], [], [], [], [], []
+    found: list[ScoredFold] = []
     probe = free_probe = protocol.probe(task)
     tuned = protocol.tunes_on_first_fold(task) and len(folds) > 1 and isinstance(probe, TunableProbe)
     for number, fold in enumerate(folds):
-        train, valid, test = (
-            [clip for clip in getattr(fold, split) if clip.id in vectors.of(split)]
-            for split in ("train", "valid", "test")
+        train, valid = (
+            [clip for clip in getattr(fold, split) if clip.id in vectors.of(split)] for split in ("train", "valid")
         )
-        for name, clips in (("train", train), ("test", test)):
-            if not clips:
-                raise ValueError(f"task {task.name!r} has no {name} clip with vectors; see the skipped files")
+        if not train:
+            raise _no_clip(task, "train")
+        test = _tested(task, fold, vectors)
 
         def share(part: float, number: int = number) -> None:
             if progress:
@@ -122,19 +104,8 @@ def score_task(
         fit = _Fit(task, vectors, protocol, device, share)
         held = test if tuned and number == 0 else valid if protocol.reads_valid else []
         scored = fit(probe, train, held, test, fold.train)
-        parts.append(_predictions(task, test, [slot_scores[0] for slot_scores in scored.test]))
-        targets = parts[-1].targets()
-        fold_scores.append(
-            {
-                seed: METRICS[task.metric](_for_metric(task, [slot[s] for slot in scored.test]), targets)
-                for s, seed in enumerate(scored.seeds)
-            }
-        )
-        on_train = _predictions(task, scored.seen, [slot_scores[0] for slot_scores in scored.train])
-        train_scores.append(METRICS[task.metric](on_train.for_metric(), on_train.targets()))
-        majorities.append(majority_score(task.metric, on_train.targets(), targets, num_classes(on_train)))
-        facts.append(scored.facts)
-        probes.append(scored.probes)
+        on_train = predictions_of(task, scored.seen, [slot_scores[0] for slot_scores in scored.train])
+        nested = None
         if tuned:
             assert isinstance(free_probe, TunableProbe), free_probe
             if number == 0:
@@ -142,25 +113,54 @@ def score_task(
             inner = {clip.id for clip in folds[(number + 1) % len(folds)].test}
             rest, inner_test = _divided(train, inner)
             choice = fit(free_probe, rest, inner_test, inner_test)
-            chosen = fit(free_probe.settled(choice.facts), train, [], test)
-            nested.append(METRICS[task.metric](_for_metric(task, [slot[0] for slot in chosen.test]), targets))
-    predictions = _concatenated(parts)
-    found = scores_of(predictions)
-    by_seed = {seed: float(np.mean([fold[seed] for fold in fold_scores])) for seed in fold_scores[0]}
-    values = {
-        "score": float(np.mean(list(by_seed.values()))),
-        **found,
-        "metrics": found["metrics"] | ({"nested_choice": float(np.mean(nested))} if nested else {}),
-        "majority": float(np.mean(majorities)),
-        "train_score": float(np.mean(train_scores)),
-        "seeds": {str(seed): score for seed, score in by_seed.items()},
-        "folds": [float(np.mean(list(fold.values()))) for fold in fold_scores] if len(folds) > 1 else [],
-        "probe": {
-            **probe_settings(free_probe),
-            **(facts[0] if len(facts) == 1 else {"folds": facts}),
-        },
-    }
-    return Outcome(values, predictions, probes)
+            nested = fit(free_probe.settled(choice.facts), train, [], test).test
+        found.append(
+            scored_fold(
+                task, test, scored.test, scored.seeds, on_train.targets(), scored.facts, scored.probes,
+                train_score=METRICS[task.metric](on_train.for_metric(), on_train.targets()), nested=nested,
+            )
+        )  # fmt: skip
+    return outcome_of(found, probe_settings(free_probe))
+
+
+def score_readout(
+    task: Task,
+    folds: Sequence[Fold],
+    vectors: Vectors,
+    readout: FittedProbe,
+    protocol: Protocol,
+    device: torch.device,
+    about: Mapping[str, Any],
+) -> Outcome:
+    """Score the test clips of each fold by a read-out that was trained elsewhere; no training clip needs vectors.
+
+    Args:
+        about: What the result says in place of a probe's settings.
+
+    Raises:
+        ValueError: A fold has no test clip with vectors.
+    """
+    found = []
+    for fold in folds:
+        test = _tested(task, fold, vectors)
+        rows, counts = vectors.matrix(test, "test")
+        scores = clip_scores(readout, at_hand(rows, None, device), counts, task.kind, protocol.average)
+        some = fold.train[:: max(1, -(-len(fold.train) // ENOUGH_CLIPS))]  # for the commonest class
+        labels = predictions_of(task, some, []).targets()
+        found.append(scored_fold(task, test, [scores], protocol.seeds[:1], labels, {}, [readout]))
+    return outcome_of(found, about)
+
+
+def _tested(task: Task, fold: Fold, vectors: Vectors) -> list[Clip]:
+    """Its test clips with vectors."""
+    test = [clip for clip in fold.test if clip.id in vectors.of("test")]
+    if not test:
+        raise _no_clip(task, "test")
+    return test
+
+
+def _no_clip(task: Task, split: str) -> ValueError:
+    return ValueError(f"task {task.name!r} has no {split} clip with vectors; see the skipped files")
 
 
 @dataclass(frozen=True)
@@ -258,26 +258,3 @@ def _table(
         groups=torch.tensor([names[clip.group] for clip in clips], device=X.device),
         num_classes=len(task.slots[slot][1]),
     )
-
-
-def _predictions(task: Task, clips: Sequence[Clip], scores: Sequence[NDArray[np.float32]]) -> Predictions:
-    return Predictions(
-        [clip.id for clip in clips], [clip.group for clip in clips], [clip.labels for clip in clips],
-        dict(task.slots), scores, task.metric,
-    )  # fmt: skip
-
-
-def _concatenated(parts: Sequence[Predictions]) -> Predictions:
-    first = parts[0]
-    return Predictions(
-        [clip for part in parts for clip in part.clip],
-        [group for part in parts for group in part.group],
-        [labels for part in parts for labels in part.labels],
-        first.vocabulary,
-        [np.concatenate([part.scores[slot] for part in parts]) for slot in range(len(first.scores))],
-        first.metric,
-    )
-
-
-def _for_metric(task: Task, scores: Sequence[NDArray[np.float32]]) -> Any:
-    return list(scores) if task.kind == "slots" else scores[0]

@@ -1,4 +1,4 @@
-"""The pretraining loop: rate, batch, loss, backward, step, log, checkpoint.
+"""The pretraining loop: rate, batch, loss, backward, step, log, checkpoint, and now and then a probe.
 
 Source: paper, section 3 and appendix C: Adam, linear warm-up, cosine decay to zero; for BYOL-A no decay.
 Departures: none.
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +39,8 @@ from leveret.training_state import Learner, load_state, newest_state, save_state
 Batches = Callable[[Objective, int], Iterator[CropBatch]]
 """Batches for an objective from some step on, a pure function of the step; this rank's part of each, on the CPU."""
 
-Probe = Callable[[Encoder, int], Mapping[str, float]]
-"""Scores of an encoder, in eval mode and nobody else's, after so many steps; every rank calls it."""
+Probe = Callable[[Encoder, int], Mapping[str, float | None]]
+"""Scores of an encoder, in eval mode and nobody else's, after so many steps."""
 
 
 COMPILED = ("network", "hidden", "convolved", "latents", "transformed", "contexts")
@@ -72,6 +74,7 @@ def pretrain(
     data: TrainingData | None = None,
     probe: Probe | None = None,
     facts: Callable[[], Mapping[str, float]] | None = None,
+    environment: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | None = None,
     track: Track = "none",
     reporter: Reporter | None = None,
@@ -80,8 +83,10 @@ def pretrain(
 
     Args:
         folder: The run folder; the same config again goes on with what it holds.
-        probe: Called every `probe_every` steps.
+        probe: Called before the first step, every `probe_every` steps and at the end, at rank 0; the others wait. A run
+            that is told to stop does not wait for it.
         facts: What else a log line should say, such as of the batches so far.
+        environment: Plain values to record of this start: command, versions, machine.
         device: None is the CPU.
 
     Raises:
@@ -107,9 +112,24 @@ def pretrain(
         if distributed.is_first():
             log = TrainingLog(folder, done, open_trackers(folder, done, track, reporter))
         crops = config.batch * objective.crops
+        if log is not None:
+            log.begin(done, {"crops_a_step": crops, **machine, **environment})
         source = batches(objective, done)
         speed = Speed(device, done)
+
+        def look() -> None:
+            """Have the encoder probed; the training notices nothing but the time."""
+            with speed.paused():
+                if probe is not None and distributed.is_first():
+                    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                        found = probe(_copy(config, learner, device), done)
+                    if log is not None and found:
+                        log.write(done, found)
+                distributed.barrier()
+
         try:
+            if config.probe_every and not done:
+                look()
             with reporter.stage(f"{config.encoder} {config.objective}", config.steps * crops, "crops") as advance:
                 advance(done * crops)
                 while done < config.steps:
@@ -146,9 +166,6 @@ def pretrain(
                     if done % config.log_every == 0 or last:
                         numbers = {"loss": value, "rate": rate, "gradient_norm": size, **_averaged(logs)}
                         numbers |= speed.numbers(done, crops) | dict(facts() if facts is not None else {})
-                    if probe is not None and config.probe_every and (done % config.probe_every == 0 or last):
-                        with speed.paused():
-                            numbers |= distributed.from_first(dict(probe(_copy(config, learner, device), done)))
                     if log is not None and numbers:
                         log.write(done, numbers)
                     # 6. checkpoint
@@ -158,6 +175,9 @@ def pretrain(
                         reporter.say(f"step {done:,} of {config.steps:,}: loss {value:.4f}, state written")
                     if stop:
                         break
+                    # 7. probe, once the state is safe: it may take minutes
+                    if config.probe_every and (done % config.probe_every == 0 or last):
+                        look()
         finally:
             getattr(source, "close", lambda: None)()  # workers of a generator end here, not when it is collected
             if log is not None:

@@ -15,7 +15,7 @@ from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.pretext import ObjectiveConfig
 from leveret.registry import look_up, unknown_name
 
-FREE = ("checkpoint_every", "keep", "log_every", "probe_every")
+FREE = ("checkpoint_every", "keep", "log_every", "probe_every", "probe_tasks")
 """Settings that a run may change at a restart without any effect on its losses."""
 
 ROUNDING = ("compile", "recompute", "micro_batch", "deterministic")
@@ -51,6 +51,7 @@ class PretrainConfig:
         keep: Last states that stay on disk.
         log_every: Steps.
         probe_every: Steps; 0 is never.
+        probe_tasks: Specs of the tasks that the encoder is then scored on.
     """
 
     encoder: str
@@ -77,6 +78,7 @@ class PretrainConfig:
     keep: int = 3
     log_every: int = 10
     probe_every: int = 0
+    probe_tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "micro_batch", "checkpoint_every", "keep", "log_every"):
@@ -153,7 +155,7 @@ def pretrain_config_from_json(values: Mapping[str, Any]) -> PretrainConfig:
             f"a pretraining config with {', '.join(sorted(set(values) ^ known))} beside or without what this leveret "
             "expects; it comes from another version"
         )
-    plain = dict(values) | {"changed": tuple(values["changed"])}
+    plain = dict(values) | {name: tuple(values[name]) for name in ("changed", "probe_tasks")}
     plain["encoder_config"] = config_from_json(values["encoder"], values["encoder_config"])
     plain["objective_config"] = config_from_json(values["objective"], values["objective_config"], "objectives")
     return PretrainConfig(**plain)

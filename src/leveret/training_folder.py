@@ -15,14 +15,15 @@ import torch
 from filelock import FileLock, Timeout
 
 import leveret.distributed as distributed
-from leveret.checkpoint import save_checkpoint
+from leveret.checkpoint import OBJECTIVE, TRAINING_FILES, save_checkpoint
 from leveret.journal import json_or_none, replace_file
 from leveret.pretext import Objective
 from leveret.progress import Reporter
 from leveret.training_config import FREE, ROUNDING, PretrainConfig
+from leveret.training_log import CONFIG
 from leveret.version import __version__
 
-CONFIG, STATES, CHECKPOINT = "config.json", "states", "checkpoint.safetensors"
+STATES, CHECKPOINT = "states", "checkpoint.safetensors"
 _LOCK_SECONDS = 5.0  # so long a process that was killed may take to be gone
 
 
@@ -138,10 +139,10 @@ def export(
         step: Steps that are done.
         weights: What the weights are: the last ones, or an average.
     """
-    beside = {f"objective.{name}": tensor for name, tensor in objective.kept().items()}
+    beside = {f"{OBJECTIVE}{name}": tensor for name, tensor in objective.kept().items()}
     digests = bytearray.fromhex("".join(data.file_digests))
     if digests:
-        beside["training_files"] = torch.frombuffer(digests, dtype=torch.uint8).view(-1, 32)
+        beside[TRAINING_FILES] = torch.frombuffer(digests, dtype=torch.uint8).view(-1, 32)
     extra = {
         "leveret": __version__,
         "recipe": config.recipe,

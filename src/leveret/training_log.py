@@ -1,6 +1,7 @@
 """What a run tells: a line of JSON every so many steps, and the same numbers to TensorBoard and Weights & Biases.
 
-The journal is the truth: a restart cuts it, and TensorBoard's curves, back to the step it goes on from.
+The journal is the truth: a restart cuts it, and TensorBoard's curves, back to the step it goes on from. Beside it lie
+journals of the starts (on what machine, by which command) and of the clips that could not be read.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol
 import leveret.journal as journal
 from leveret.progress import Reporter
 
-LOG = "log.jsonl"
+CONFIG, LOG, STARTS = "config.json", "log.jsonl", "starts.jsonl"
 Track = Literal["auto", "none", "tensorboard", "wandb"]
 """auto is TensorBoard where it is installed."""
 
@@ -44,13 +45,17 @@ class TrainingLog:
         self.trackers = trackers
         journal.mend(self.path)
         lines = list(journal.pieces(self.path))
-        kept = [line for line in lines if line["step"] <= step]
+        kept = [line for line in lines if step and line["step"] <= step]  # what is before the first step comes again
         if len(kept) < len(lines):
             partial = self.path.with_name(f".{LOG}.partial")
             partial.write_bytes(b"")
             for line in kept:
                 journal.append(partial, line)
             partial.replace(self.path)
+
+    def begin(self, step: int, about: Mapping[str, Any]) -> None:
+        """Record a start after so many steps, with what there is to know of the process."""
+        journal.append(self.path.with_name(STARTS), {"step": step, **about})
 
     def write(self, step: int, numbers: Mapping[str, float | None]) -> None:
         """Record numbers after so many steps; None is what is not known here."""
@@ -68,6 +73,31 @@ class TrainingLog:
 def read_log(folder: Path) -> list[Mapping[str, Any]]:
     """All lines of a run folder's log, in order."""
     return list(journal.pieces(folder / LOG))
+
+
+def read_starts(folder: Path) -> list[Mapping[str, Any]]:
+    """What is known of each start of a run, in order."""
+    return list(journal.pieces(folder / STARTS))
+
+
+class SkippedClips:
+    """The clips that one process could not read, in a journal of its own in the run folder."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self.path = folder / f"skipped-{rank}.jsonl"
+        self.known: set[str] = set()
+
+    def write(self, bad: Mapping[str, str]) -> None:
+        """Record those that are new: clip -> why."""
+        for clip in [clip for clip in bad if clip not in self.known]:
+            self.known.add(clip)
+            journal.append(self.path, {"clip": clip, "why": bad[clip]})
+
+
+def read_skipped(folder: Path) -> dict[str, str]:
+    """Clip -> why, of all processes and starts of a run."""
+    lines = (line for path in sorted(folder.glob("skipped-*.jsonl")) for line in journal.pieces(path))
+    return {line["clip"]: line["why"] for line in lines}
 
 
 def open_trackers(folder: Path, step: int, track: Track, reporter: Reporter) -> list[Tracker]:
@@ -94,7 +124,7 @@ class _TensorBoard:
     def __init__(self, folder: Path, step: int) -> None:
         writer = _required("tensorboard", "torch.utils.tensorboard").SummaryWriter
         # points of later steps, from a process that was killed, are hidden
-        self.writer: Any = writer(str(folder / "tensorboard"), purge_step=step + 1)
+        self.writer: Any = writer(str(folder / "tensorboard"), purge_step=step + 1 if step else 0)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():

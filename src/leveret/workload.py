@@ -17,6 +17,7 @@ from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
 from leveret.drawing import CropSource, EmbeddedCrops, StreamedCrops
 from leveret.embedding import Job, Rows, row_dtype, seconds_per_audio_second
+from leveret.kept_heads import Head
 from leveret.mapped import MappedRows
 from leveret.protocols import Protocol
 from leveret.runner import Runner
@@ -51,6 +52,9 @@ class Workload:
         split_hash: Digest of clips, labels and groups by split.
         jobs: What is embedded together; filled by `plan`.
         streamed: What is embedded as it is drawn; None where nothing is.
+        heads: What scores it for each encoder; a new probe for one that is not there.
+        trains: Whether a probe is trained for anybody; if not, only test clips are embedded.
+        test_jobs: Those of `jobs` that have the plain windows of test clips.
     """
 
     task: Task
@@ -58,6 +62,9 @@ class Workload:
     split_hash: str
     jobs: list[Job] = field(default_factory=list)
     streamed: CropSource | None = None
+    heads: dict[Runner, Head] = field(default_factory=dict)
+    trains: bool = True
+    test_jobs: list[Job] = field(default_factory=list)
 
     @classmethod
     def make(cls, task: Task, protocol: Protocol) -> Self:
@@ -70,6 +77,14 @@ class Workload:
     def clips(self) -> list[Clip]:
         """Every clip once."""
         return [clip for part in partitions(self.folds) for clip in part]
+
+    def head(self, runner: Runner | None) -> Head:
+        """What scores it for an encoder; None is a vector file."""
+        return self.heads.get(runner, Head()) if runner is not None else Head()
+
+    def jobs_of(self, runner: Runner) -> list[Job]:
+        """What an encoder embeds: of one with a head of its own only the test clips are asked for."""
+        return self.jobs if self.head(runner).readout is None else self.test_jobs
 
     def plan(self, protocol: Protocol, known: Known, threads: int, progress: Progress) -> None:
         """Read the headers. Tasks that share clips and splits share the job, and so the rows.
@@ -86,10 +101,11 @@ class Workload:
         )
         # partners come from the same part, so no clip that is scored somewhere is mixed into what is trained on there
         mixed = CropRule(seconds=self.task.crop_seconds, mixed_passes=passes)
-        parts = partitions(self.folds)
+        tested = {clip.id for fold in self.folds for clip in fold.test}
+        parts = self._parts()
         learned = [clip for part in parts if part[0].id in train for clip in part]
         drawn, seconds = None, dict[str, float | str]()
-        if protocol.draws_crops(self.task):
+        if self.trains and protocol.draws_crops(self.task):
             source = self._source(learned, plain, known, threads)
             drawn, seconds = self._drawn(source), _seconds(source)
         for part in parts:
@@ -98,11 +114,14 @@ class Workload:
             if drawn and part[0].id in train:
                 some = part if part[0].id in scored else part[:: -(-len(part) // TRAIN_CLIPS_SCORED)]
                 wanted = [(plain, some)] + ([] if self.streamed else [(drawn, part)])
+            if not self.trains:
+                wanted = [(plain, part)]
             for number, (crop, clips) in enumerate(wanted, 1):
                 key = (crop, _key(clips))
                 if key not in known.jobs:
                     known.jobs[key] = Job.make(f"{self.task.name}: embed", clips, crop, threads, seconds)
                 self.jobs.append(known.jobs[key])
+                self.test_jobs += [known.jobs[key]] if number == 1 and part[0].id in tested else []
                 if number < len(wanted):
                     seconds |= _seconds(known.jobs[key].plan)
             progress(len(part))
@@ -130,19 +149,22 @@ class Workload:
     def vectors(self, parts: Sequence[Rows], runner: Runner | None, policy: BadFilePolicy) -> Vectors:
         """Rows of one encoder by clip, with the crops that it embeds as they are drawn."""
         vectors = dealt_out(parts)
-        if self.streamed is None or runner is None:
+        if self.streamed is None or runner is None or self.head(runner).readout is not None:
             return vectors
         return replace(vectors, crops=StreamedCrops(self.streamed, runner, policy))
 
     def num_clips(self) -> int:
-        """Clips of all parts, the bad ones included."""
-        return sum(len(part) for part in partitions(self.folds))
+        """Clips of all parts that are embedded, the bad ones included."""
+        return sum(len(part) for part in self._parts())
 
-    def counts(self, bad: Mapping[str, str]) -> dict[str, int]:
-        """Clips with vectors by split."""
-        return {
-            split: sum(clip.id not in bad for fold in self.folds for clip in getattr(fold, split))
-            for split in ("train", "valid", "test")
+    def _parts(self) -> list[list[Clip]]:
+        return partitions(self.folds if self.trains else [Fold((), (), fold.test) for fold in self.folds])
+
+    def counts(self, bad: Mapping[str, str], runner: Runner | None = None) -> dict[str, int]:
+        """Clips with vectors by split; an encoder with a head of its own has only test clips."""
+        splits = ("train", "valid", "test") if self.head(runner).readout is None else ("test",)
+        return dict.fromkeys(("train", "valid", "test"), 0) | {
+            split: sum(clip.id not in bad for fold in self.folds for clip in getattr(fold, split)) for split in splits
         }
 
     def coverage(self, bad: Mapping[str, str]) -> float:
@@ -176,19 +198,22 @@ def plan_of(works: Sequence[Workload], runners: Sequence[Runner], protocol: Prot
     for work in works:
         for runner in runners:
             width = runner.width
-            num_rows = sum(job.plan.num_rows for job in work.jobs)
+            jobs_here = work.jobs_of(runner)
+            num_rows = sum(job.plan.num_rows for job in jobs_here)
             size = sum(
-                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in work.jobs
+                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in jobs_here
             )
-            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in work.jobs)
-            cached = sum(job.num_cached(runner) for job in work.jobs)
-            drawn = protocol.num_draws(work.task) if work.streamed else 0
+            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in jobs_here)
+            cached = sum(job.num_cached(runner) for job in jobs_here)
+            kept = work.head(runner).readout is not None
+            drawn = protocol.num_draws(work.task) if work.streamed and not kept else 0
             rows.append(
                 {
                     "task": work.task.name, "encoder": runner.name, "windows": num_rows + drawn, "cached": cached,
                     "drawn": drawn, "bytes": size, "dtype": "float16" if half else "float32",
                 }
             )  # fmt: skip
+        drawn = max(row["drawn"] for row in rows[-len(runners) :])
         audio = sum(float(job.plan.seconds.sum()) for job in work.jobs) + drawn * work.task.crop_seconds
         missing = any(row["cached"] < row["windows"] for row in rows[-len(runners) :])
         seconds += rate * audio if missing else 0.0

@@ -113,6 +113,20 @@ def test_a_dry_run_shows_recipe_and_run_and_leaves_nothing(leveret, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_encoder_is_probed_while_it_is_trained(leveret, sounds, tone_manifest, tmp_path):
+    task = f"manifest:{tone_manifest(num_clips=20)}"
+    words = (*TINY, "--data", sounds, "-o", tmp_path / "run", "--probe-tasks", task)
+    status, out, err = leveret(*words, "--probe-every", "2")
+    assert status == 0, err
+    assert out == f"4 steps: {tmp_path / 'run' / 'checkpoint.safetensors'}\n"
+    probes = [line for line in read_log(tmp_path / "run") if "probe_seconds" in line]
+    assert [line["step"] for line in probes] == [0, 2, 4]
+    assert f"probe after step 2: tones {100 * probes[1]['probe/tones']:.1f} (" in err
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["probe_tasks"] == [task]
+    status, _, err = leveret(*words[:-2])  # a probe is no part of what a run is
+    assert status == 0, err
+
+
 def test_ctrl_c_says_how_to_go_on(leveret, sounds, tmp_path, monkeypatch):
     def interrupted(config, folder, batches, **options):
         from signal import SIGINT
@@ -141,6 +155,9 @@ def test_ctrl_c_says_how_to_go_on(leveret, sounds, tmp_path, monkeypatch):
         (("--data", "sounds", "--setting", "temperature"), "--setting temperature: expected NAME=VALUE"),
         (("--data", "sounds", "--setting", "heat=2"), "no setting of simclr 'heat'"),
         (("--data", "sounds", "--crop-seconds", "30"), "are shorter than the crop of 30 s"),
+        (("--data", "sounds", "--probe-every", "5"), "--probe-every 5 without tasks; name some with --probe-tasks"),
+        (("--data", "sounds", "--probe-tasks", "esc_50"), "Did you mean 'esc50'"),
+        (("--data", "sounds", "--probe-tasks", "esc50"), "nobody says where ESC-50 lies"),
         (("--data", "sounds", "--steps", "0"), "steps=0; expected 1 or more"),
         (("--data", "sounds", "--encoder", "resnet_tiny", "--micro-batch", "2"), "resnet_tiny has batch norm"),
         (("--data", "sounds", "--encoder", "melstats"), "melstats has nothing to train"),

@@ -44,10 +44,24 @@ def test_only_the_span_that_is_needed_is_decoded(ramp, monkeypatch):
     read = []
     whole = cutting.read_span
     monkeypatch.setattr(
-        cutting, "read_span", lambda path, start, end: read.append(end - start) or whole(path, start, end)
+        cutting, "read_span", lambda path, start, end, held: read.append(end - start) or whole(path, start, end, held)
     )
     cut(Example([Span(ramp("a.wav", 101.0))], places((0.0, 0.0), (1.0, 0.0))), CropShape(2, RATE, RATE))
     np.testing.assert_allclose(read, [1.0, 1.0])
+
+
+def test_a_file_that_is_opened_for_its_length_is_read_without_opening_it_again(ramp, monkeypatch):
+    import leveret.audio as audio
+
+    opened = []
+    real = audio._SoundFile
+    monkeypatch.setattr(audio, "_SoundFile", lambda path: opened.append(path) or real(path))
+    shape, where = CropShape(2, RATE, RATE), places((0.0, 0.0), (1.0, 0.0))
+    first = cut(Example([Span(ramp("a.wav", 3.0))], where), shape)
+    assert len(opened) == 1
+    (seconds,) = first.seconds
+    again = cut(Example([Span(ramp("a.wav", 3.0), seconds=seconds)], where), shape)
+    np.testing.assert_array_equal(first.waves, again.waves)
 
 
 def test_of_a_short_clip_pairs_take_six_tenths_and_the_silence_lies_on_both_sides(ramp):

@@ -90,7 +90,7 @@ def test_planted_copies_are_found_named_and_the_same_again(planted, capsys):
     assert report.pretrain_clips == 13
     assert dict(report.pretrain_unchecked) == {"silent": 1, "unreadable": 1}
     assert OverlapReport.from_json(text) == report
-    assert report.contamination(task.suite, task.task, task.digest) == (
+    assert str(report.contamination(task.suite, task.task, task.digest)) == (
         "3 clips (2 of 8 test clips and 2 of 13 training clips unchecked)"
     )
     assert overlap(planted, str(planted / "corpus"), "--threads", "1") == 0
@@ -158,10 +158,10 @@ def test_a_damaged_report_is_named(tmp_path, damage):
     path = tmp_path / "report.json"
     path.write_text(whole)
     report = OverlapReport.read(path)
-    assert report.contamination("s", "t", "d") == "none found"
-    assert report.contamination("s", "other", "d") == "unchecked"
+    assert str(report.contamination("s", "t", "d")) == "none found"
+    assert str(report.contamination("s", "other", "d")) == "unchecked"
     unread = replace(report, pretrain_unchecked={"silent": 3})
-    assert unread.contamination("s", "t", "d") == "unchecked"
+    assert str(unread.contamination("s", "t", "d")) == "unchecked"
     path.write_text(damage(whole))
     with pytest.raises(OverlapError, match=r"report\.json is no overlap report, or a damaged one"):
         OverlapReport.read(path)

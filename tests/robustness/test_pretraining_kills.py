@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,8 +101,8 @@ def test_killed_three_times_in_fifty_steps(labelled, tmp_path, objective):
     assert len(losses(tmp_path / "whole")) == 50
 
 
-def child_of_rank(agent, rank):
-    """The process that an agent started for a rank; Linux alone has /proc."""
+def child_of_rank(rank, *agents):
+    """The process that one of the agents started for a rank; Linux alone has /proc."""
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -110,7 +111,7 @@ def child_of_rank(agent, rank):
             environment = (folder / "environ").read_bytes()
         except OSError:  # it ended, or is somebody else's
             continue
-        if int(parent) == agent.pid and b"\0RANK=%d\0" % rank in b"\0" + environment:
+        if int(parent) in {agent.pid for agent in agents} and b"\0RANK=%d\0" % rank in b"\0" + environment:
             return int(folder.name)
     raise AssertionError(f"no process of rank {rank}")
 
@@ -122,7 +123,7 @@ def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_pat
     finish(start(tmp_path, *ALONE, *command("simclr", labelled, tmp_path / "one", *more)))
     words = (*TORCHRUN, "--max-restarts", "1", *command("simclr", labelled, tmp_path / "two", *more))
     agent = start(tmp_path, *words)
-    kill_when(agent, tmp_path / "two", 6, lambda: child_of_rank(agent, rank))
+    kill_when(agent, tmp_path / "two", 6, lambda: child_of_rank(rank, agent))
     out, said = agent.communicate(timeout=300)
     assert agent.returncode == 0, said
     assert json.loads(out)["step"] == 20
@@ -131,3 +132,40 @@ def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_pat
     assert len(two) == 20
     assert two[:3] == pytest.approx(one[:3], abs=2e-6)
     assert two == pytest.approx(one, rel=1e-2), "rounding grows from step to step"
+
+
+def rendezvous(more=()):
+    """The words of an agent on each of two hosts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = (sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
+    return (*words, "--rdzv-backend", "c10d", "--rdzv-id", "hares", "--rdzv-endpoint", f"localhost:{port}", *more)
+
+
+@pytest.mark.slow
+def test_two_hosts_train_as_two_processes_of_one(labelled, tone_manifest, tmp_path):
+    more = ("--steps", "5", "--checkpoint-every", "4")
+    finish(start(tmp_path, *TORCHRUN, *command("simclr", labelled, tmp_path / "one", *more)))
+    # rank 0 probes alone, which the other host waits for
+    probed = ("--probe-tasks", f"manifest:{tone_manifest(num_clips=20)}", "--probe-every", "4")
+    words = (*rendezvous(), *command("simclr", labelled, tmp_path / "two", *more, *probed))
+    agents = [start(tmp_path, *words) for _ in range(2)]
+    said = [finish(agent) for agent in agents]
+    assert sum("probe after step 4: tones " in one for one in said) == 1, "rank 0 alone talks"
+    lines = read_log(tmp_path / "two")
+    assert [line["loss"] for line in lines if "loss" in line] == losses(tmp_path / "one")
+    assert [line["step"] for line in lines if "probe/tones" in line] == [0, 4, 5]
+    machine = json.loads((tmp_path / "two" / "config.json").read_text())["machine"]
+    assert machine == {"processes": 2, "device": "cpu"}
+
+
+@pytest.mark.slow
+def test_two_hosts_go_on_from_the_last_state_when_the_rank_of_one_is_killed(labelled, tmp_path):
+    more = ("--steps", "40", "--checkpoint-every", "3")
+    words = (*rendezvous(("--max-restarts", "1")), *command("simclr", labelled, tmp_path / "run", *more))
+    agents = [start(tmp_path, *words) for _ in range(2)]
+    kill_when(agents[0], tmp_path / "run", 5, lambda: child_of_rank(1, *agents))
+    said = "".join(finish(agent) for agent in agents)
+    assert "goes on after step " in said
+    assert len(losses(tmp_path / "run")) == 40

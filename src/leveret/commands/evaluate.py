@@ -16,9 +16,9 @@ from leveret.results import HARES
 from leveret.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from leveret.results import TaskResult
+    from leveret.results import Scorecard, TaskResult
     from leveret.runs import Run
     from leveret.workload import Plan
 
@@ -62,6 +62,9 @@ class Evaluate:
     regression, seconds a task."""
     probe: str | None = None
     """Read-out in place of the protocol's own (`leveret list probes`); named in the result's protocol."""
+    head: Literal["auto", "probe", "pretraining"] = "auto"
+    """auto: AudioSet is scored by the classifier that a checkpoint kept of supervised pretraining on its labels, as in
+    the paper. probe: a new one. pretraining: the kept one on every task."""
     steps: int | None = None
     """Optimizer steps of `paper` and `cached` in place of the task's own; named in the result."""
     seeds: int = 1
@@ -93,7 +96,8 @@ class Evaluate:
     embedding_map: bool = True
     """Lay each task's test clips (up to 800) out on a plane by t-SNE, for the page: about a second a task."""
     contamination: Path | None = None
-    """Report of `leveret data overlap` about what the encoders were trained on."""
+    """Report of `leveret data overlap` about what the encoders were trained on; without one, the files that a
+    checkpoint was trained on are met with the test clips by their digests."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs")
     """Folder for the run folders."""
     dry_run: bool = False
@@ -129,7 +133,7 @@ class Evaluate:
         config = EvaluateConfig(
             encoders=self.encoder, tasks=self.tasks, only=self.only, layers=self.layer,
             data=DataRoots.parse(self.data, self.labels, list(datasets()), self.variant), protocol=protocol,
-            crop=_crop(self.crop),
+            head=self.head, crop=_crop(self.crop),
             vectors=self.vectors, floor=self.floor, policy=BadFilePolicy(self.bad_files), compute=compute,
             seed=self.seed, save_probes=self.save_probes, embedding_map=self.embedding_map,
             contamination=self.contamination, output=self.output,
@@ -194,6 +198,8 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
     title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
     print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
     for run in runs:
+        for line in _of_pretraining(run.scorecard):
+            out.print(f"  {safe(line)}", soft_wrap=True)
         for result in run.scorecard.tasks:
             for warning in result.warnings:
                 out.print(
@@ -207,6 +213,19 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
     for run in runs:
         out.print(safe(run.folder), soft_wrap=True)
+
+
+def _of_pretraining(card: "Scorecard") -> "Iterator[str]":
+    """Which tasks were scored by what an encoder kept of its pretraining, and whether it had met their test clips."""
+    name, tasks = card.encoder["name"], card.tasks
+    if kept := [result.task for result in tasks if result.head == "pretraining"]:
+        yield f"{name}, head: pretraining (its own classifier, no new probe): {', '.join(kept)}"
+    by_finding: dict[str, list[str]] = {}
+    for result in tasks:
+        by_finding.setdefault(result.contamination, []).append(result.task)
+    one = len(by_finding) == 1
+    found = [text if one else f"{text} ({', '.join(names)})" for text, names in by_finding.items()]
+    yield f"{name}, contamination: {'; '.join(found)}"
 
 
 def _plan_lines(plan: "Plan") -> list[str]:

@@ -15,7 +15,9 @@ from leveret.progress import Reporter
 
 if TYPE_CHECKING:
     from leveret.corpora.corpus import TrainingCorpus
+    from leveret.online_probe import OnlineProbe
     from leveret.recipes import Recipe
+    from leveret.runner import Compute
     from leveret.training_config import PretrainConfig
 
 
@@ -36,6 +38,8 @@ class Pretrain:
       leveret pretrain --objective supervised --corpus task:esc50 --data ~/datasets --batch 64 --steps 2000 -o run
 
       leveret pretrain --objective simclr --corpus audioset --data ~/datasets --micro-batch 64 --dtype bfloat16 -o run
+
+      leveret pretrain --data recordings/ --steps 5000 --probe-tasks esc50 mini --probe-every 500 -o run
 
       torchrun --nproc-per-node 8 --max-restarts 3 -m leveret pretrain --corpus audioset --data ~/datasets -o run
     """
@@ -103,6 +107,12 @@ class Pretrain:
     """Steps from line to line of log.jsonl."""
     track: Literal["auto", "none", "tensorboard", "wandb"] = "auto"
     """Curves; auto is TensorBoard where it is installed."""
+    probe_tasks: tuple[str, ...] = ()
+    """Labelled tasks to score the encoder on as the training goes on, by `quick` and beside melstats: esc50,
+    manifest:FILE and so on, as for `leveret evaluate`; datasets as for --corpus."""
+    probe_every: int | None = None
+    """Steps from probe to probe; by default a tenth of the steps. There is one before the first step and after the last
+    one, too."""
     digests: bool = True
     """Keep the digest of every training file in the checkpoint, so that test clips among them are found; reads all
     files once."""
@@ -123,10 +133,12 @@ class Pretrain:
         from leveret.batches import BadFilePolicy
         from leveret.corpora.streaming import CropStream, crop_batches
         from leveret.pretext import Objective
+        from leveret.provenance import about_this_start
         from leveret.recipes import find_recipe
         from leveret.runner import Compute
         from leveret.training import pretrain
         from leveret.training_folder import TrainingData
+        from leveret.training_log import SkippedClips
 
         recipe = None if self.recipe is None else find_recipe(self.recipe)
         config = self._config(recipe)
@@ -137,6 +149,7 @@ class Pretrain:
         compute = Compute(device=self.device)
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
+        probe = self._probe(config, output, compute, reporter)  # first: a misspelt task must not wait for the digests
         corpus = self._corpus(recipe)
         distributed.require_same("the corpus", corpus.digest)
         for note in corpus.notes:
@@ -161,13 +174,18 @@ class Pretrain:
             )  # fmt: skip
             return streams[-1]
 
+        skipped = SkippedClips(output, distributed.world().rank)
+
         def facts() -> Mapping[str, float]:
-            return {"trivial_pairs": streams[-1].trivial_share, "padded": streams[-1].padded_share}
+            stream = streams[-1]
+            skipped.write(stream.bad)
+            return {"trivial_pairs": stream.trivial_share, "padded": stream.padded_share, "skipped": len(stream.bad)}
 
         about = {"corpus": corpus.spec, "digest": corpus.digest, "num_clips": corpus.num_clips, "join": self.join}
         done = pretrain(
             config, output, batches, data=TrainingData(corpus.labels, about, digests), facts=facts,
-            device=compute.torch_device(), track=self.track, reporter=reporter,
+            environment=about_this_start(compute), probe=probe, device=compute.torch_device(), track=self.track,
+            reporter=reporter,
         )  # fmt: skip
         for line in (warning for stream in streams for warning in stream.warnings()):
             reporter.say(line)
@@ -217,8 +235,15 @@ class Pretrain:
         for name in ("batch", "steps", "rate", "warmup_steps", "schedule"):
             if getattr(self, name) is not None:
                 changed[name] = getattr(self, name)
+        if self.probe_every and not self.probe_tasks:
+            raise ValueError(
+                f"--probe-every {self.probe_every} without tasks; name some with --probe-tasks, such as esc50"
+            )
+        steps = changed.get("steps", base.steps)
+        probe_every = (max(1, steps // 10) if self.probe_every is None else self.probe_every) * bool(self.probe_tasks)
         return replace(
-            base, **changed, seed=self.seed, dtype=self.dtype, compile=self.compile, recompute=self.recompute,
+            base, **changed, probe_every=probe_every, probe_tasks=self.probe_tasks,
+            seed=self.seed, dtype=self.dtype, compile=self.compile, recompute=self.recompute,
             micro_batch=self.micro_batch, allow_batch_norm=self.allow_batch_norm, ema_decay=self.ema_decay,
             deterministic=self.deterministic, checkpoint_every=self.checkpoint_every, keep=self.keep,
             log_every=self.log_every,
@@ -274,6 +299,22 @@ class Pretrain:
                 "--corpus NAME and where it lies"
             )
         return open_corpus(self.data[0])
+
+    def _probe(
+        self, config: "PretrainConfig", output: Path, compute: "Compute", reporter: Reporter
+    ) -> "OnlineProbe | None":
+        """What scores the encoder meanwhile, at the process that does it."""
+        import leveret.distributed as distributed
+        from leveret.dataroots import DataRoots
+        from leveret.datasets.names import published
+        from leveret.online_probe import OnlineProbe
+
+        if not config.probe_every or not distributed.is_first():
+            return None
+        # --data alone is what is trained on, and no root of datasets
+        words = self.data if self.corpus is not None or self.recipe is not None else ()
+        data = DataRoots.parse(words, self.labels, list(published()))
+        return OnlineProbe(config, data, output / ".probe", compute, reporter)
 
     def _show(self, recipe: "Recipe | None", config: "PretrainConfig") -> None:
         """The recipe's header, then what this run would do."""

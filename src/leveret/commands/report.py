@@ -16,7 +16,8 @@ ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
 class Report:
     """Runs as one HTML page that needs nothing else: scores, intervals, confusions, comparisons, provenance.
 
-    Runs of different protocols, and tasks of different suites, never share a table.
+    Runs of different protocols, and tasks of different suites, never share a table. The folder of a pretraining,
+    finished or not, becomes a page of its curves, probes, speed, settings and corpus.
 
     Examples:
       leveret report runs/melstats-quick-20260101-120000 runs/small-quick-20260101-120000 -o report.html
@@ -28,6 +29,8 @@ class Report:
       leveret report runs/ --figures figures/
 
       leveret report runs/ --table latex -o table.tex
+
+      leveret report pretraining/slowfast_nfnet_f0_simclr -o training.html
     """
 
     what: tyro.conf.Positional[tuple[str, ...]]
@@ -48,6 +51,33 @@ class Report:
 
     def run(self) -> int:
         """Gather, write."""
+        from leveret.report.training_run import is_training_run
+
+        trainings = [name for name in self.what if is_training_run(Path(name))]
+        return self._training(trainings) if trainings else self._evaluations()
+
+    def _training(self, names: list[str]) -> int:
+        """The page of a pretraining."""
+        from leveret.report.page import REPORT
+        from leveret.report.rendering import write_page
+        from leveret.report.training_page import training_page
+        from leveret.report.training_run import read_training_run
+        from leveret.vectors import check_format
+
+        if len(self.what) > 1 or self.table or self.figures:
+            raise ValueError(
+                f"{names[0]} is a pretraining, whose page stands alone and has no table or figures; give it alone, "
+                "and runs of `leveret evaluate` in another call"
+            )
+        output = self.output if self.output is not None else Path(REPORT)
+        check_format(output, (".html",))
+        run = read_training_run(Path(names[0]))
+        write_page(output, training_page(run))
+        told = f"pretraining after step {run.done:,}, {in_bytes(output.stat().st_size)}: {safe(output)}"
+        out.print(told, soft_wrap=True)
+        return 0
+
+    def _evaluations(self) -> int:
         from leveret.comparison import published_row
         from leveret.paper import PREFIX
         from leveret.registry import unknown_name

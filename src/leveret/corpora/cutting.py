@@ -8,13 +8,26 @@ Shapes: V crops, N samples.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret.audio import MIN_SECONDS, AudioError, Source, fit, read_info, read_span, resample, span_frames
+from leveret.audio import (
+    MIN_SECONDS,
+    AudioError,
+    AudioInfo,
+    Source,
+    fit,
+    opened,
+    read_info,
+    read_span,
+    resample,
+    span_frames,
+)
 
 SHARE_OF_SHORT = 0.6
 """Length of each of several crops, of the clip's, at most."""
@@ -101,11 +114,16 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """A span on the time line of an example."""
+    """A span on the time line of an example.
+
+    Attributes:
+        fresh: Its file, where it had to be opened for its length and nothing has been read of it yet.
+    """
 
     span: Span
     at: float
     seconds: float
+    fresh: list[tuple[Any, AudioInfo]] = field(default_factory=list)
 
 
 def cut_all(examples: Sequence[Example], shape: CropShape) -> list[Cut]:
@@ -115,20 +133,27 @@ def cut_all(examples: Sequence[Example], shape: CropShape) -> list[Cut]:
 
 def cut(example: Example, shape: CropShape) -> Cut:
     """The crops of one example, the same wherever and whenever they are cut."""
+    with ExitStack() as files:
+        return _cut(example, shape, files)
+
+
+def _cut(example: Example, shape: CropShape, files: ExitStack) -> Cut:
+    """The crops of one example; files that are opened for their length stay open until they are read."""
     bad: dict[int, str] = {}
     line: list[_Laid] = []
     seconds: list[float] = []
     total = 0.0
     for k, span in enumerate(example.spans):
         try:
-            length = span_seconds(span)
+            laid = _laid(span, total, files)
         except AudioError as error:
             bad[k] = str(error)
             length = float("nan")
             if k == 0:
                 break
         else:
-            line.append(_Laid(span, total, length))
+            line.append(laid)
+            length = laid.seconds
             total += length
         seconds.append(length)
         if shape.share * total >= shape.seconds:
@@ -162,11 +187,20 @@ def span_seconds(span: Span) -> float:
     Raises:
         AudioError: There is no such audio.
     """
-    if span.seconds is not None:
-        return span.seconds
-    info = read_info(span.source)
+    return span.seconds if span.seconds is not None else _length(span, read_info(span.source))
+
+
+def _length(span: Span, info: AudioInfo) -> float:
     begin, stop = span_frames(info, span.start, span.end, span.source)
     return (stop - begin) / info.sample_rate
+
+
+def _laid(span: Span, at: float, files: ExitStack) -> _Laid:
+    """The span at its place; to open it twice, for its length and for its samples, takes a fifth of a crop's time."""
+    if span.seconds is not None:
+        return _Laid(span, at, span.seconds)
+    held = files.enter_context(opened(span.source))
+    return _Laid(span, at, _length(span, held[1]), [held])
 
 
 class _BadSpanError(ValueError):
@@ -198,7 +232,8 @@ def _read(line: Sequence[_Laid], begin: float, stop: float, rate: int) -> NDArra
             continue
         offset = laid.span.start - laid.at
         try:
-            parts.append(resample(*read_span(laid.span.source, first + offset, last + offset), rate))
+            held = laid.fresh.pop() if laid.fresh else None
+            parts.append(resample(*read_span(laid.span.source, first + offset, last + offset, held), rate))
         except AudioError as error:
             raise _BadSpanError(laid.span, str(error)) from error
     return np.concatenate(parts) if len(parts) != 1 else parts[0]

@@ -20,6 +20,9 @@ from leveret.layers import as_haiku_draws, at_least_float32
 from leveret.pretext import CropBatch, Objective, Representation, View, Views
 from leveret.replica_norm import across_ranks, has_batch_norm
 
+WEIGHT, BIAS = "classifier.weight", "classifier.bias"
+"""Names of what is kept: (K, D) and (K,), in the order of the corpus's labels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedConfig:
@@ -82,7 +85,7 @@ class Supervised(Objective):
 
     def kept(self) -> Mapping[str, Tensor]:
         """The classifier: with it the checkpoint is scored on AudioSet without a second stage (appendix A)."""
-        return {"classifier.weight": self.classifier.weight, "classifier.bias": self.classifier.bias}
+        return {WEIGHT: self.classifier.weight, BIAS: self.classifier.bias}
 
 
 OBJECTIVES = {"supervised": SupervisedConfig()}

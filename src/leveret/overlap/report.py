@@ -67,6 +67,33 @@ class TaskOverlap:
 
 
 @dataclass(frozen=True)
+class Contamination:
+    """What is known of a task's test clips in what an encoder was trained on; as text, what scorecards say.
+
+    Attributes:
+        checked: Whether anybody looked.
+        clips: Ids of those that were met.
+        left: How many clips could not be checked, in words; empty if all were.
+    """
+
+    checked: bool = False
+    clips: tuple[str, ...] = ()
+    left: str = ""
+
+    def __str__(self) -> str:
+        if not self.checked:
+            return UNCHECKED
+        found = f"{len(self.clips):,} clips" if self.clips else NONE_FOUND
+        return found + (f" ({self.left} unchecked)" if self.left else "")
+
+    def joined(self, other: "Contamination") -> "Contamination":
+        """With what another means found; what could not be checked is told of this one."""
+        if not (self.checked and other.checked):
+            return self if self.checked else other
+        return Contamination(True, tuple(dict.fromkeys([*self.clips, *other.clips])), self.left)
+
+
+@dataclass(frozen=True)
 class OverlapReport:
     """What was looked for in what.
 
@@ -90,8 +117,8 @@ class OverlapReport:
         """Suite and name of each task."""
         return {(one.suite, one.task) for one in self.tasks}
 
-    def contamination(self, suite: str, task: str, digest: str) -> str:
-        """What the scorecard says of a task: "none found", "N clips", or "unchecked"; and what was not checked.
+    def contamination(self, suite: str, task: str, digest: str) -> Contamination:
+        """What the scorecard says of a task.
 
         Args:
             digest: Of the test clips that are to be scored.
@@ -101,7 +128,7 @@ class OverlapReport:
         """
         about = next((one for one in self.tasks if (one.suite, one.task) == (suite, task)), None)
         if about is None:
-            return UNCHECKED
+            return Contamination()
         if about.digest != digest:
             raise OverlapError(
                 f"the overlap report is about another list of test clips of {task} ({about.digest[:12]}, here it is "
@@ -111,9 +138,8 @@ class OverlapReport:
         missed = sum(self.pretrain_unchecked.values())
         left += [f"{missed:,} of {self.pretrain_clips:,} training clips"] if missed else []
         if not about.found and (len(about.unchecked) == about.clips or missed == self.pretrain_clips):
-            return UNCHECKED
-        found = f"{len(about.found):,} clips" if about.found else NONE_FOUND
-        return found + (f" ({' and '.join(left)} unchecked)" if left else "")
+            return Contamination()
+        return Contamination(True, tuple(one.clip for one in about.found), " and ".join(left))
 
     def to_json(self) -> str:
         """Indented, ASCII, the same for the same findings."""
@@ -167,7 +193,8 @@ class OverlapReport:
             ) from error
 
 
-def _shared(values: Mapping[str, Any]) -> Shared:
+def _shared(found: Any) -> Shared:
+    values = _is(dict, found)
     offset, score = values["offset_seconds"], values["score"]
     return Shared(
         _is(str, values["clip"]), _is(str, values["pretrain"]), _is(str, values["means"]),
@@ -186,8 +213,8 @@ def _is(kind: Any, value: Any) -> Any:
     return value
 
 
-def contamination_of(path: Path, tasks: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-    """SUITE/TASK -> what a report says of its test clips.
+def contamination_of(path: Path, tasks: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str], Contamination]:
+    """Suite and task -> what a report says of its test clips.
 
     Args:
         tasks: Suite, task, and digest of the test clips.
@@ -201,4 +228,4 @@ def contamination_of(path: Path, tasks: Sequence[tuple[str, str, str]]) -> dict[
             f"{path} is about none of these tasks, but about "
             f"{', '.join(sorted(task for _, task in report.pairs()))}; run `leveret data overlap` on these"
         )
-    return {f"{suite}/{task}": report.contamination(suite, task, digest) for suite, task, digest in tasks}
+    return {(suite, task): report.contamination(suite, task, digest) for suite, task, digest in tasks}

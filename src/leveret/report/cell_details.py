@@ -99,6 +99,7 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
         ("clips", splits),
         ("test clips scored", f"{result.coverage:.1%}"),
         ("test clips met in training", result.contamination),
+        ("head", "probe" if result.head == "probe" else f"{result.head} (the encoder's own classifier, no new probe)"),
     ]
     if len(result.seeds) > 1:
         found.append(("seeds", ", ".join(f"{seed}: {percent(value)}" for seed, value in result.seeds.items())))

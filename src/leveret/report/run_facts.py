@@ -26,6 +26,7 @@ class TaskFacts:
         clips: "train 1,200, valid 400, test 400".
         published: The same as published, empty where it is not known.
         coverage: In per cent.
+        head: "probe" or "pretraining".
         skipped: (clip, why), up to LISTED.
         skipped_more: Number of others.
         silent: Clips, up to LISTED.
@@ -40,6 +41,7 @@ class TaskFacts:
     published: str
     coverage: str
     contamination: str
+    head: str
     seconds: str
     skipped: Sequence[tuple[str, str]]
     skipped_more: int
@@ -67,14 +69,15 @@ def run_facts(run: Run) -> RunFacts:
     if isinstance(command, list):
         whole.insert(0, ("command", join(map(str, command))))
     parts = {
-        "Run": [*whole, *_pairs(about)],
-        "Encoder": list(_pairs(card.encoder)),
-        "Protocol": list(_pairs(card.protocol)),
+        "Run": [*whole, *pairs(about)],
+        "Encoder": list(pairs(card.encoder)),
+        "Protocol": list(pairs(card.protocol)),
     }
     return RunFacts(run.folder.name, str(card.encoder["name"]), parts, [_task_facts(result) for result in card.tasks])
 
 
-def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values as a page prints them."""
     for name, value in values.items():
         yield name.replace("_", " "), as_text(value)
 
@@ -109,6 +112,7 @@ def _task_facts(result: TaskResult) -> TaskFacts:
         published=_counts(result.official_clips),
         coverage=percent(result.coverage),
         contamination=result.contamination,
+        head=result.head,
         seconds=f"{result.seconds:,.1f}",
         skipped=skipped[:LISTED],
         skipped_more=max(0, len(skipped) - LISTED),

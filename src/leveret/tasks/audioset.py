@@ -65,7 +65,8 @@ def audioset_tasks(folder: DataFolder) -> list[Task]:
         DividedTask(
             name="audioset", domain="environment", kind="multi", slots=(("", tuple(names.values())),), metric="map",
             crop_seconds=3.0, head="mlp", batch=128, steps=200_000, mixed_passes=MIXED_PASSES, num_windows=10,
-            suite="hares", stands_for="audioset", official_clips=OFFICIAL_CLIPS, parts=[Fold(train, (), test)],
+            takes_kept_head=True, suite="hares", stands_for="audioset", official_clips=OFFICIAL_CLIPS,
+            parts=[Fold(train, (), test)],
             notes=(
                 f"train is what is there of AudioSet: {counts[BALANCED]:,} of {BALANCED.num_segments:,} balanced and "
                 f"{counts[UNBALANCED]:,} of {UNBALANCED.num_segments:,} unbalanced segments; the paper had about "

@@ -16,16 +16,18 @@ import torch
 from numpy.typing import NDArray
 
 from leveret.batches import BadFilePolicy, CropRule
+from leveret.checkpoint import CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.embedding import embed_job
 from leveret.fresh_rows import fresh_rows
+from leveret.kept_heads import HeadError, head_of
 from leveret.probe_files import SUFFIX, ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.protocols import Protocol
 from leveret.results import TaskResult
 from leveret.runner import Runner
 from leveret.runs import Predictions
-from leveret.scoring import score_task
+from leveret.scoring import score_readout, score_task
 from leveret.verifying.checks import Check, passed
 from leveret.workload import Known, Workload
 
@@ -65,7 +67,8 @@ def embedded_again(
     """
     what = "embedded again"
     saved = _saved(probes, key, len(work.folds))
-    if not saved and not again.train and again.protocol.name != "quick":
+    kept = result.head == "pretraining"
+    if not (saved or again.train or kept or again.protocol.name == "quick"):
         return Check(
             what, key, "not checked",
             f"the run kept no probes, and to train those of `{again.protocol.title}` again costs what the evaluation "
@@ -84,7 +87,8 @@ def embedded_again(
     else:
         more, score = _by_new_probes(work, result, predictions, fresh, again)
         wrong += more
-        said = f"{len(fresh)} of {len(clips)} test clips, and the probe trained again on all: {100 * score:.1f}"
+        how = "scored by the encoder's own classifier" if kept else "and the probe trained again on all"
+        said = f"{len(fresh)} of {len(clips)} test clips, {how}: {100 * score:.1f}"
     return passed(what, key, wrong, said)
 
 
@@ -143,11 +147,22 @@ def _by_new_probes(
 ) -> tuple[list[str], float]:
     """What is wrong, and the score that was found."""
     policy = BadFilePolicy("skip")  # how many may be bad is the run's own affair
+    try:
+        head = head_of(
+            work.task, again.runner, "pretraining" if result.head == "pretraining" else "probe", again.protocol
+        )
+    except (HeadError, CheckpointError) as error:
+        return [str(error)], float("nan")
+    work.heads[again.runner], work.trains = head, head.readout is None
     with again.reporter.stage(f"{work.task.name}: headers", work.num_clips(), "clips") as advance:
         work.plan(again.protocol, Known(), again.runner.compute.num_threads(), advance)
     parts = [embed_job(job, [again.runner], policy=policy, reporter=again.reporter)[0] for job in work.jobs]
-    vectors = work.vectors(parts, again.runner, policy)
-    outcome = score_task(work.task, work.folds, vectors, again.protocol, again.runner.compute.torch_device())
+    vectors, device = work.vectors(parts, again.runner, policy), again.runner.compute.torch_device()
+    outcome = (
+        score_task(work.task, work.folds, vectors, again.protocol, device)
+        if head.readout is None
+        else score_readout(work.task, work.folds, vectors, head.on(device), again.protocol, device, head.about)
+    )
     wrong = []
     for clip, rows in fresh.items():
         if clip not in vectors.rows_of:
@@ -158,7 +173,8 @@ def _by_new_probes(
     # one clip more or less, where there are few
     allowed = max(SCORE_TOLERANCE, 1.5 / len(predictions.clip))
     if abs(score - result.score) > allowed:
-        wrong.append(f"trained again the probe has {100 * score:.1f}, the scorecard says {100 * result.score:.1f}")
+        how = "trained" if head.readout is None else "scored"
+        wrong.append(f"{how} again it has {100 * score:.1f}, the scorecard says {100 * result.score:.1f}")
     if set(outcome.predictions.clip) != set(predictions.clip):
         wrong.append("other test clips have vectors now")
     return wrong, score
