@@ -63,6 +63,8 @@ sys.modules["leveret_checker"].checked = checked  # type: ignore[attr-defined]
 jaxtyping.install_import_hook("leveret", "leveret_checker.checked")
 
 
+collect_ignore = [] if torch.cuda.is_available() else ["test_cuda.py"]
+
 # Tiny networks gain nothing from threads, and lose tenfold at OpenMP's barriers while another process wants the cores.
 torch.set_num_threads(1)
 

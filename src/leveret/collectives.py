@@ -54,7 +54,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
         mean = averaged(torch.cat([gradient.flatten() for gradient in gradients]))
         for one, part in zip(bucket, mean.split([one.numel() for one in bucket]), strict=True):
-            one.grad = part.view(one.shape)
+            one.grad = torch.empty_like(one).copy_(part.view(one.shape))  # fused Adam wants it to lie as the weights do
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -134,14 +134,18 @@ class WSConv2d(SameConv2d):
     def standardised_weight(self) -> Float[Tensor, "D c kt kf"]:
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
-        weight = at_least_float32(self.weight).flatten(1)  # (D, fan-in)
+        # In the order of memory, so that nothing is copied and channels stay last where they are.
+        order = (0, 2, 3, 1) if self.weight.is_contiguous(memory_format=torch.channels_last) else (0, 1, 2, 3)
+        ordered = at_least_float32(self.weight).permute(order)
+        weight = ordered.flatten(1)  # (D, fan-in)
         gain = self.gain.to(weight.dtype)
         # A compiler or a recorder fuses what it can see through; by hand the step is of half the time.
         if torch.compiler.is_compiling():
             rows, _, _ = _standardised_rows(weight, gain, self.input_scale)
         else:
             rows = _StandardisedRows.apply(weight, gain, self.input_scale)
-        return rows.view(self.weight.shape).to(self.weight.dtype)
+        back = (0, 3, 1, 2) if order[1] == 2 else order
+        return rows.view(ordered.shape).permute(back).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """Standardise the filters and convolve."""

@@ -14,6 +14,7 @@ import torch
 import leveret.distributed as distributed
 from leveret.content import code_digest
 from leveret.runner import Compute, Runner
+from leveret.version import __version__
 
 
 def about_this_run(compute: Compute, started: float, runner: Runner | None = None) -> dict[str, Any]:
@@ -56,14 +57,15 @@ def _now() -> str:
 
 def _machine(compute: Compute) -> dict[str, Any]:
     device = compute.torch_device()
-    packages = ("leveret", "torch", "numpy", "soundfile", "soxr", "scikit-learn")
+    packages = ("torch", "numpy", "soundfile", "soxr", "scikit-learn")
+    versions = {"leveret": __version__} | {name: version(name) for name in packages}
     return {
         "device": str(device),
         **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "processes": distributed.world().size,
         "threads": compute.num_threads(),
         "torch_threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
         "platform": f"{platform.system()} {platform.machine()}",
         "code": code_digest(),
     }

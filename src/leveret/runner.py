@@ -23,6 +23,7 @@ from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder, fingerprint
 from leveret.machine import num_cores
+from leveret.precision import exact_float32
 from leveret.registry import unknown_name
 
 ROWS_VERSION = 3
@@ -120,7 +121,7 @@ class Network:
         while at < len(waves):
             part = slice(at, at + self.batch_size)
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), exact_float32():
                     features = self.encoder.frontend(waves[part].to(self.device))
                     if partners is not None:
                         assert batch.share is not None, batch

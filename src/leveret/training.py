@@ -27,6 +27,7 @@ from leveret.inference import require_compiler
 from leveret.interrupts import stop_wish
 from leveret.journal import replace_file
 from leveret.optim import ADAM_BETAS, ADAM_EPS, learning_rate
+from leveret.precision import exact_float32
 from leveret.pretext import CropBatch, Objective, Views
 from leveret.progress import Reporter
 from leveret.recompute import recompute_blocks
@@ -103,7 +104,12 @@ def pretrain(
     learner = build_learner(config, data, device)
     objective, optimizer = learner.objective, learner.optimizer
     machine = {"processes": world.size, "device": device.type}
-    with claimed(folder, config, data, machine, reporter), _deterministic(config.deterministic), stop_wish() as wish:
+    with (
+        claimed(folder, config, data, machine, reporter),
+        _deterministic(config.deterministic),
+        exact_float32(),
+        stop_wish() as wish,
+    ):
         newest = distributed.from_first(newest_state(folder / STATES, reporter) if distributed.is_first() else None)
         done = load_state(newest, learner, {"config": config.digest()}) if newest else 0
         if done:
@@ -200,7 +206,9 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
         raise ValueError(f"{config.encoder} has nothing to train; name another encoder (`leveret list encoders`)")
     if config.micro_batch is not None:
         require_independent(objective, config.encoder, config.allow_batch_norm)
-    objective.to(device).train()
+    # channels last: a sixteenth of a CPU's step less, and what a GPU's matrix units take
+    objective.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from the stubs
+    objective.train()
     average = None
     if config.ema_decay is not None:
         average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))

@@ -88,6 +88,6 @@ def step_flops(objective: Objective, views: Views, dtype: torch.dtype) -> float:
     with torch.no_grad(), torch.compiler.set_stance("force_eager"), unmoved(objective):
         for view in views.inputs:
             with counting(objective) as counter:
-                represented(objective, view[:1], dtype)
-            total += 2 * counter.macs * len(view)
+                represented(objective, view[:2], dtype)
+            total += counter.macs * len(view)
     return 3.0 * total

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from leveret.contracts import Encoder
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder
+from leveret.precision import exact_float32
 
 FOREIGN_ERRORS = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, OSError,
@@ -67,7 +68,7 @@ class Examined:
     def vectors(self, waves: Float[Tensor, "B N"]) -> Float[Tensor, "B D"]:
         """As embedding would have them: a wave that is too short for the encoder is padded."""
         padded = F.pad(waves, (0, max(0, self.encoder.min_samples - waves.shape[1]))).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32():
             found: Tensor = self.encoder(padded).float().cpu()
         self.advance(waves.numel() / self.sample_rate)
         return found.clone()  # an encoder may hand out the same memory each time

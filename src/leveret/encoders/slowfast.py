@@ -18,6 +18,7 @@ from typing import Literal
 
 from leveret.encoders.nfnet import FAST_F0, SLOW_F0, Kernel, NFNetConfig, NFNetStream
 from leveret.encoders.streams import Fusion, StridedFrames, TwoStreams
+from leveret.frontend import LOG_MELS
 from leveret.layers import MaxPoolTime, ScaledGELU, WSConv2d
 
 NO_FUSION = (0, 0, 0, 0)
@@ -42,6 +43,7 @@ class SlowFastConfig:
         slow_input: The slow pathway sees the maximum over `time_ratio` frames, or every so-manieth frame (table 5).
         fast_stem: Kernels of the fast stem; the table has 3x3 four times.
         gelu: The tanh approximation of the program, or the exact one.
+        log_mel: A key of LOG_MELS: the front end, by default leveret's reading of the paper.
     """
 
     stem_channels: tuple[int, ...] = (16, 32, 64, 128)
@@ -56,6 +58,7 @@ class SlowFastConfig:
     slow_input: Literal["max", "stride"] = "max"
     fast_stem: tuple[Kernel, ...] = FAST_F0.stem_kernels
     gelu: Literal["tanh", "exact"] = "tanh"
+    log_mel: Literal["leveret", "cola"] = "leveret"
 
     def stream(self, kernels: NFNetConfig, ratio: int) -> NFNetConfig:
         """One pathway: these sizes divided by `ratio`, with the kernels and strides of `kernels`."""
@@ -107,8 +110,18 @@ class SlowFastNFNet(TwoStreams):
             ],
             "fast slow",
             (fast.layers, slow.layers),
+            LOG_MELS[config.log_mel],
         )
 
+
+SMALL = SlowFastConfig(
+    stem_channels=(8, 8, 16, 32),
+    widths=(64, 128, 384, 384),
+    group_width=32,
+    fusion_channels=(16, 64, 128, 256),
+    final_width=768,
+    channel_ratio=4,
+)
 
 # For tests and docs: every sort of layer once, no size that means anything.
 TINY = SlowFastConfig(
@@ -129,14 +142,10 @@ ENCODERS = {
     "slowfast_nfnet_f0_slow_only": SlowFastConfig().slow_alone(),
     "slowfast_nfnet_f0_plain": NFNetConfig(widths=(256, 512, 1280, 1536), depths=(1, 2, 4, 5)),
     # For pretraining on a CPU: a quarter of the slow channels and half of the fast ones.
-    "slowfast_nfnet_small": SlowFastConfig(
-        stem_channels=(8, 8, 16, 32),
-        widths=(64, 128, 384, 384),
-        group_width=32,
-        fusion_channels=(16, 64, 128, 256),
-        final_width=768,
-        channel_ratio=4,
-    ),
+    "slowfast_nfnet_small": SMALL,
+    # The other front end that the paper's words allow.
+    "slowfast_nfnet_f0_cola": SlowFastConfig(log_mel="cola"),
+    "slowfast_nfnet_small_cola": replace(SMALL, log_mel="cola"),
     "slowfast_nfnet_tiny": TINY,
     "slowfast_nfnet_tiny_no_fusion": replace(TINY, fusion_channels=NO_FUSION),
     "slowfast_nfnet_tiny_slow_only": TINY.slow_alone(),

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from leveret.encoders.spectrogram import SpectrogramEncoder
+from leveret.frontend import LOG_MELS, LogMelConfig
 
 
 class Fusion(nn.Module):
@@ -92,6 +93,7 @@ class TwoStreams(SpectrogramEncoder):
         fusions: One before each stage; none at all leaves the streams apart.
         order: How the streams stand in every vector.
         layers: Widths of the fast and of the slow stream's layers, of equal names.
+        log_mel: The spectrogram that both see.
     """
 
     def __init__(
@@ -102,8 +104,9 @@ class TwoStreams(SpectrogramEncoder):
         fusions: Sequence[Fusion],
         order: Literal["fast slow", "slow fast"],
         layers: tuple[Mapping[str, int], Mapping[str, int]],
+        log_mel: LogMelConfig = LOG_MELS["leveret"],
     ) -> None:
-        super().__init__({name: width + layers[1][name] for name, width in layers[0].items()})
+        super().__init__({name: width + layers[1][name] for name, width in layers[0].items()}, log_mel)
         self.slow_input = slow_input
         self.fast = fast
         self.slow = slow
