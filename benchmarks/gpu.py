@@ -20,6 +20,7 @@ from leveret.draws import of_batch
 from leveret.gradient_cache import add_gradients
 from leveret.inference import for_inference
 from leveret.loading import create_encoder
+from leveret.precision import exact_float32
 from leveret.pretext import CropBatch
 from leveret.training import build_learner
 from leveret.training_config import named_config
@@ -42,10 +43,11 @@ def waves(clips: int) -> torch.Tensor:
 
 
 def synchronised(function: Callable[[], object]) -> Callable[[], None]:
-    """It, and waiting for what it began."""
+    """It as leveret has it done, float32 without TF32, and waiting for what it began."""
 
     def run() -> None:
-        function()
+        with exact_float32():
+            function()
         torch.cuda.synchronize()
 
     return run

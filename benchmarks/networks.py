@@ -31,7 +31,7 @@ BASE = "slowfast_resnet50"
 
 def step_of(name: str, features: torch.Tensor) -> Callable[[], None]:
     """Forward and backward of a new encoder."""
-    encoder = create_encoder(name).train()
+    encoder = create_encoder(name).to(memory_format=torch.channels_last).train()
 
     def step() -> None:
         encoder.zero_grad()

@@ -34,12 +34,19 @@ class Training:
     Attributes:
         options: Of `leveret pretrain`, behind the recipe.
         speech: Whether it trains on the clips of speech alone, joined within a speaker.
+        encoder: In place of the recipe's.
     """
 
     recipe: str
     seed: int = 0
     options: tuple[str, ...] = ()
     speech: bool = False
+    encoder: str | None = None
+
+    @property
+    def start(self) -> str:
+        """What is trained, by name: with freshly drawn weights it is what the training is judged against."""
+        return self.encoder or find_recipe(self.recipe).small_encoder
 
 
 TRAININGS = {
@@ -51,6 +58,7 @@ TRAININGS = {
     "cola": Training("slowfast_nfnet_f0_simclr", options=("--objective", "cola")),
     "simclr-1": Training("slowfast_nfnet_f0_simclr", seed=1),
     "simclr-2": Training("slowfast_nfnet_f0_simclr", seed=2),
+    "simclr-cola-frontend": Training("slowfast_nfnet_f0_simclr", encoder="slowfast_nfnet_small_cola"),
 }
 
 
@@ -81,9 +89,9 @@ def main() -> None:
         output = arguments.runs / name
         leveret(
             ["pretrain", "--recipe", training.recipe, "--scale", "small", "--dtype", arguments.dtype,
-             "-o", str(output), *options, *training.options]
+             "--encoder", training.start, "-o", str(output), *options, *training.options]
         )  # fmt: skip
-        for folder, encoder in (("trained", f"{output}/checkpoint.safetensors"), ("random", recipe.small_encoder)):
+        for folder, encoder in (("trained", f"{output}/checkpoint.safetensors"), ("random", training.start)):
             if not finished(output / folder):
                 leveret(
                     ["evaluate", "--encoder", encoder, "--seed", str(training.seed), "--dtype", arguments.dtype,
@@ -135,9 +143,8 @@ def told(runs: Path) -> str:
     for name, training in TRAININGS.items():
         for before, after in zip(finished(runs / name / "random"), finished(runs / name / "trained"), strict=False):
             log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
-            small = find_recipe(training.recipe).small_encoder
             gain = 100 * (mean_score(after) - mean_score(before))
-            lines.append(f"| {small}, random weights, seed {training.seed} | 0 | | {_shown(before)} | |")
+            lines.append(f"| {training.start}, random weights, seed {training.seed} | 0 | | {_shown(before)} | |")
             lines.append(f"| {name} | {log[-1]['step']:,} | | {_shown(after)} | {gain:+.1f} |")
     return "\n".join(lines)
 

@@ -90,6 +90,7 @@ COMPILED = """
 import torch
 from leveret import inference
 from leveret.inference import for_inference
+from leveret.layers import WSConv2d
 from leveret.registry import look_up
 
 inference.CALLS_BEFORE_COMPILING = 1
@@ -108,7 +109,12 @@ with torch.inference_mode():
 with torch.no_grad():
     torch.testing.assert_close(compiled(wave), encoder(wave), rtol=0, atol=1e-5)
 assert compiled.layers == encoder.layers
-print("graphs", torch._dynamo.utils.counters["stats"]["unique_graphs"])
+graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+# as a training has them; inductor gets this shape wrong where the filters come to it with their channels last
+conv = WSConv2d(8, 8, (3, 1), (1, 2), groups=2).to(memory_format=torch.channels_last)
+maps = torch.randn(2, 8, 9, 8)
+torch.testing.assert_close(torch.compile(conv, dynamic=False)(maps), conv(maps), rtol=0, atol=1e-5)
+print("graphs", graphs)
 """
 
 

@@ -134,9 +134,10 @@ class WSConv2d(SameConv2d):
     def standardised_weight(self) -> Float[Tensor, "D c kt kf"]:
         """The filters that are applied; computed in float32 at least, even where the weight is bfloat16."""
         # Over rows of a matrix: torch.var_mean over three axes takes five times as long.
-        # In the order of memory, so that nothing is copied and channels stay last where they are.
-        order = (0, 2, 3, 1) if self.weight.is_contiguous(memory_format=torch.channels_last) else (0, 1, 2, 3)
-        ordered = at_least_float32(self.weight).permute(order)
+        # In the order of memory, so that nothing is copied and channels stay last where they are. Not for inductor:
+        # grouped convolutions of 3x1 and 1x3 kernels that lie so are miscompiled (torch 2.13).
+        last = not torch.compiler.is_compiling() and self.weight.is_contiguous(memory_format=torch.channels_last)
+        ordered = at_least_float32(self.weight).permute((0, 2, 3, 1) if last else (0, 1, 2, 3))
         weight = ordered.flatten(1)  # (D, fan-in)
         gain = self.gain.to(weight.dtype)
         # A compiler or a recorder fuses what it can see through; by hand the step is of half the time.
@@ -144,8 +145,7 @@ class WSConv2d(SameConv2d):
             rows, _, _ = _standardised_rows(weight, gain, self.input_scale)
         else:
             rows = _StandardisedRows.apply(weight, gain, self.input_scale)
-        back = (0, 3, 1, 2) if order[1] == 2 else order
-        return rows.view(ordered.shape).permute(back).to(self.weight.dtype)
+        return rows.view(ordered.shape).permute((0, 3, 1, 2) if last else (0, 1, 2, 3)).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B D t f"]:
         """Standardise the filters and convolve."""
