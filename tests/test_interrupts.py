@@ -9,6 +9,14 @@ import pytest
 from leveret.interrupts import stop_wish
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground():
+    """A shell starts what it puts in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted(number):
     before = signal.getsignal(number)
