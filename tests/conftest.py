@@ -14,6 +14,7 @@ from typing import Any, get_args
 import jaxtyping
 import numpy as np
 import pytest
+import tests.browser.programs as browser_programs
 import torch
 from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception, BeartypeDecorHintPep3119Exception
@@ -63,7 +64,11 @@ sys.modules["leveret_checker"].checked = checked  # type: ignore[attr-defined]
 jaxtyping.install_import_hook("leveret", "leveret_checker.checked")
 
 
-collect_ignore = [] if torch.cuda.is_available() else ["test_cuda.py"]
+NEEDS = {
+    "test_cuda.py": ("a GPU", torch.cuda.is_available()),
+    "browser": ("Chromium and chromedriver", browser_programs.THERE or bool(os.environ.get("CI"))),
+}
+collect_ignore = [name for name, (_, there) in NEEDS.items() if not there]
 
 # Tiny networks gain nothing from threads, and lose tenfold at OpenMP's barriers while another process wants the cores.
 torch.set_num_threads(1)
@@ -138,6 +143,11 @@ def tones_in() -> Callable[..., Path]:
 def tone_manifest(tmp_path: Path, tones_in: Callable[..., Path]) -> Callable[..., Path]:
     """The same in a folder of the test's own."""
     return partial(tones_in, tmp_path)
+
+
+def pytest_report_header() -> list[str]:
+    """What is left out on this machine."""
+    return [f"tests/{name} is left out, which needs {NEEDS[name][0]}" for name in collect_ignore]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
