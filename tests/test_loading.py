@@ -80,6 +80,15 @@ def test_a_checkpoint_has_the_digest_of_its_weights_whatever_its_name(tmp_path):
         load_encoder(str(tmp_path / "none.safetensors"))
 
 
+def test_a_checkpoint_of_a_pretraining_is_called_by_its_run(tmp_path, monkeypatch):
+    (tmp_path / "simclr-0").mkdir()
+    path = tmp_path / "simclr-0" / "checkpoint.safetensors"
+    save_checkpoint(path, NAME, look_up("encoders", NAME), create_encoder(NAME))
+    assert load_encoder(str(path)).name == "simclr-0"
+    monkeypatch.chdir(path.parent)
+    assert load_encoder("checkpoint.safetensors").name == "simclr-0"
+
+
 def test_an_encoder_object_is_taken_as_it_is_in_eval_mode():
     toy = Toy().train()
     loaded = load_encoder(toy)

@@ -119,7 +119,7 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         config = {"encoder": checkpoint.name, **config_as_json(checkpoint.config)}
         digest = weights_digest(checkpoint.encoder)
         return LoadedEncoder(
-            spec, Path(spec).stem, checkpoint.encoder, digest, config, "checkpoint", foreign=False,
+            spec, _checkpoint_name(Path(spec)), checkpoint.encoder, digest, config, "checkpoint", foreign=False,
             checkpoint=checkpoint, pretraining=_pretraining(checkpoint.extra),
         )  # fmt: skip
     if spec not in entries("encoders"):
@@ -134,6 +134,11 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
     has_weights = any(True for _ in encoder.parameters())
     origin = f"random weights, seed {seed}" if has_weights else "no weights"
     return LoadedEncoder(spec, spec, encoder, weights_digest(encoder), config, origin, foreign=False)
+
+
+def _checkpoint_name(path: Path) -> str:
+    """The file's, or its folder's where it bears the name that every pretraining gives its checkpoint."""
+    return path.resolve().parent.name if path.stem == "checkpoint" else path.stem
 
 
 def _pretraining(extra: Mapping[str, Any]) -> dict[str, str]:
