@@ -187,7 +187,7 @@ class Pretrain:
             environment=about_this_start(compute), probe=probe, device=compute.torch_device(), track=self.track,
             reporter=reporter,
         )  # fmt: skip
-        for line in (warning for stream in streams for warning in stream.warnings()):
+        for line in (line for stream in streams for warning in stream.warnings() for line in warning.splitlines()):
             reporter.say(line)
         if distributed.is_first():
             self._tell(done.step, done.checkpoint)
