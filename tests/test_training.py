@@ -156,7 +156,9 @@ def test_memory_is_not_filled_before_it_is_written(toy, tmp_path):
     found = []
 
     def facts():
-        found.append((torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory))
+        found.append(
+            (torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory)
+        )
         return {}
 
     toy.toy_run(tmp_path / "run", toy.toy_config(steps=1), facts=facts)

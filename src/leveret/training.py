@@ -301,13 +301,14 @@ def _non_finite(
 def _deterministic(wanted: bool) -> Iterator[None]:
     """Algorithms that give the same bits each time, where torch has them."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # a property of the module, which the stubs do not know
+    filled = memory.fill_uninitialized_memory
     if wanted:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # or torch writes NaN into all memory before it writes results there: thousands of passes a step, for nothing
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled
