@@ -78,9 +78,9 @@ class Draws:
             return
         keys = np.stack([self.keys(name) >> np.uint64(32) for name in layers]).astype(np.int64)
         # one copy for all layers, and one hash for those that take a single number: each of its two dozen operations
-        # would have a GPU wait for the host
-        device = next((parameter.device for parameter in network.parameters()), None)
-        of_layers = torch.from_numpy(keys).to(device)
+        # would have a GPU wait for the host. Nor does the host wait for what the GPU was asked before: another view
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        of_layers = torch.from_numpy(keys).to(device, non_blocking=device.type == "cuda")
         for layer, own, first in zip(layers.values(), of_layers, _hashed(of_layers, 1), strict=True):
             layer.keyed = own, first
 
