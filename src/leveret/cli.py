@@ -132,8 +132,8 @@ def parsed(name: str, words: Sequence[str]) -> Any:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
-    # tyro would drop the examples, which a docstring parser takes for a section of their own; an indented line it begins
-    # anew by itself, and an empty one before it would be two
+    # tyro would drop the examples, which a docstring parser takes for a section of their own; an indented line begins
+    # anew by itself, and an empty one before it would become two
     description = cleandoc(chosen.__doc__).replace("\n\n  ", "\n  ")
     return tyro.cli(_flowing(chosen), prog=f"leveret {name}", args=words, description=description)
 
