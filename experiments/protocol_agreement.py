@@ -68,7 +68,7 @@ def read(folder: Path) -> tuple[Cells, Mapping[str, float]]:
     for run in find_runs(folder):
         protocol, encoder = run.scorecard.protocol["title"], run.scorecard.encoder["name"]
         seconds[protocol] = seconds.get(protocol, 0.0) + run.scorecard.run["wall_seconds"]
-        for key in run.keys():
+        for key in run.keys():  # noqa: SIM118 - a run is no mapping
             cells[protocol, key, encoder] = run.predictions(key)
     return cells, seconds
 
