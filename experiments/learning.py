@@ -5,12 +5,11 @@
 
 `run` trains the recipes at scale small, one after the other, on the clips that MANIFEST has in no validation or test
 split, then scores each encoder and its random start by `quick`. What is there is not done again, and a training that
-was stopped goes on. `table` prints means over all tasks and over the domains, and draws the curves of the losses.
+was stopped goes on. `table` prints means over all tasks and over the domains.
 """
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,6 +19,7 @@ from pathlib import Path
 from statistics import fmean
 
 from leveret.recipes import find_recipe
+from leveret.report.training_run import read_training_run
 from leveret.results import domain_means
 from leveret.runs import Run, find_runs
 
@@ -103,7 +103,7 @@ def main() -> None:
 
 def corpora(manifest: Path, folder: Path) -> tuple[Path, Path]:
     """Tables of the clips that train in all their tasks: all of them, and those of speech with their speakers."""
-    with manifest.open(newline="") as file:
+    with manifest.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     held = {row["file"] for row in rows if row["split"] != "train"}
     labels: dict[str, set[str]] = defaultdict(set)
@@ -113,7 +113,7 @@ def corpora(manifest: Path, folder: Path) -> tuple[Path, Path]:
     for name, prefix in (("all", ""), (SPEECH, SPEECH)):
         kept = {row["file"]: row for row in rows if row["file"] not in held and row["task"].startswith(prefix)}
         path = folder / f"{name}.csv"
-        with path.open("w", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(["file", "label", "group", "seconds"])
             for row in kept.values():
@@ -142,10 +142,11 @@ def told(runs: Path) -> str:
     lines += [f"| melstats | | | {_shown(floor)} | |" for floor in finished(runs / "floor")]
     for name, training in TRAININGS.items():
         for before, after in zip(finished(runs / name / "random"), finished(runs / name / "trained"), strict=False):
-            log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
+            run = read_training_run(runs / name)
+            minutes = "" if run.seconds is None else f"{run.seconds / 60:.0f}"
             gain = 100 * (mean_score(after) - mean_score(before))
             lines.append(f"| {training.start}, random weights, seed {training.seed} | 0 | | {_shown(before)} | |")
-            lines.append(f"| {name} | {log[-1]['step']:,} | | {_shown(after)} | {gain:+.1f} |")
+            lines.append(f"| {name} | {run.done:,} | {minutes} | {_shown(after)} | {gain:+.1f} |")
     return "\n".join(lines)
 
 

@@ -68,8 +68,8 @@ def read(folder: Path) -> tuple[Cells, Mapping[str, float]]:
     for run in find_runs(folder):
         protocol, encoder = run.scorecard.protocol["title"], run.scorecard.encoder["name"]
         seconds[protocol] = seconds.get(protocol, 0.0) + run.scorecard.run["wall_seconds"]
-        for result in run.scorecard.tasks:
-            cells[protocol, result.task, encoder] = run.predictions(result.task)
+        for key in run.keys():  # noqa: SIM118 - a run is no mapping
+            cells[protocol, key, encoder] = run.predictions(key)
     return cells, seconds
 
 

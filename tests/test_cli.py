@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,23 @@ def test_every_command_has_help_with_examples(capsys, name):
     assert status == 0
     assert "Examples:" in out
     assert f"leveret {name}" in out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("name", ["pretrain", "evaluate"])
+def test_help_of_an_option_is_broken_where_the_line_ends_and_names_no_default_where_there_is_none(
+    capsys, monkeypatch, name
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = leveret(capsys, name, "--help")
+    begin, end = 26, 78
+    lines = [line for line in out.splitlines() if line.startswith("\u2502")]
+    for one, other in pairwise(lines):
+        text, more = one[begin:end].rstrip(), other[begin:end].split()
+        if not other[1:begin].strip() and text and more and "--" not in one[:begin]:
+            assert len(text) + 1 + len(more[0]) > end - begin, (one, other)
+    assert "(default: None)" not in out
+    assert "(default: )" not in out
+    assert "\n\n\n" not in out
 
 
 ACTIONS = [(name, action) for name in cli.COMMANDS for action in cli.action_classes(cli.command_class(name))]

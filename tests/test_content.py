@@ -42,6 +42,13 @@ def test_digests_are_those_of_the_bytes_in_the_order_asked(files):
     assert content_digests([files[2], files[0], files[1], files[2]], 2) == expected
 
 
+def test_a_name_that_is_not_utf8_is_remembered_too(tmp_path, reads):
+    path = tmp_path / os.fsdecode(b"\xff.wav")
+    path.write_bytes(b"sound")
+    assert content_digests([path], 1) == content_digests([path], 1) == [hashlib.sha256(b"sound").hexdigest()]
+    assert len(reads) == 1
+
+
 def test_a_file_is_read_once_until_it_changes(files, reads):
     before = content_digests(files, 2)
     assert content_digests(files, 2) == before

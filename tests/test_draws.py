@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from leveret.draws import Draws, Keyed, beta_5_2, of_batch, unkey
 from leveret.layers import Dropout, StochasticDepth
@@ -67,6 +68,35 @@ def test_a_keyed_layers_numbers_are_uniform_and_unrelated():
     assert ((counts - 1000) ** 2 / 1000).sum() < 150
     assert abs(np.corrcoef(numbers[:, :-1].ravel(), numbers[:, 1:].ravel())[0, 1]) < 0.015
     assert abs(np.corrcoef(numbers[:-1].ravel(), numbers[1:].ravel())[0, 1]) < 0.015
+
+
+def test_a_layers_single_number_is_the_first_of_many():
+    layer = Keyed()
+    of_batch(0, 0, 0, 5).key(layer)
+    assert torch.equal(layer.uniform(torch.empty(5), 1), layer.uniform(torch.empty(5), 3)[:, :1])
+
+
+class Operations(TorchDispatchMode):
+    """Counts what a GPU would be asked to do, one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.num = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.num += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_numbers_of_all_layers_that_take_one_are_drawn_together():
+    found = []
+    for depth in (1, 11):
+        network = torch.nn.Sequential(*(StochasticDepth(0.3) for _ in range(depth)))
+        with Operations() as operations:
+            of_batch(0, 0, 0, 4).key(network)
+            network(torch.ones(4, 3, 1, 1))
+        found.append(operations.num)
+    assert found[1] - found[0] <= 10 * 8  # drawn layer by layer it were ten times thirty
 
 
 def test_two_layers_of_a_network_draw_apart():

@@ -10,7 +10,7 @@ from leveret.draws import of_batch
 from leveret.encoders.resnet import Bottleneck
 from leveret.gradient_cache import add_gradients, represented, require_independent
 from leveret.layers import StochasticDepth
-from leveret.pretext import View
+from leveret.pretext import View, Views
 from leveret.registry import look_up
 from leveret.training_speed import step_flops
 
@@ -118,3 +118,5 @@ def test_operations_of_a_step_grow_with_the_batch_and_change_nothing(made):
     objective, views = made("slowfast_nfnet_tiny")
     _, few = made("slowfast_nfnet_tiny", batch=4)
     assert step_flops(objective, views, torch.float32) == 2 * step_flops(objective, few, torch.float32) > 1e6
+    alone = Views(tuple(view[:1] for view in views.inputs), views.draws[:1])
+    assert step_flops(objective, views, torch.float32) == 8 * step_flops(objective, alone, torch.float32)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from leveret import training
 from leveret.checkpoint import load_checkpoint
 from leveret.journal import append
 from leveret.optim import learning_rate
@@ -151,6 +152,20 @@ def test_micro_batches_and_recomputation_give_the_same_losses(toy, tmp_path):
     assert losses(tmp_path / "small") == pytest.approx(losses(tmp_path / "plain"), abs=1e-5)
 
 
+def test_memory_is_not_filled_before_it_is_written(toy, tmp_path):
+    found = []
+
+    def facts():
+        found.append(
+            (torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory)
+        )
+        return {}
+
+    toy.toy_run(tmp_path / "run", toy.toy_config(steps=1), facts=facts)
+    assert found == [(True, False)]
+    assert torch.utils.deterministic.fill_uninitialized_memory is True, "as it was before"
+
+
 def test_bfloat16_trains(toy, tmp_path):
     done = toy.toy_run(tmp_path, toy.toy_config(dtype="bfloat16"))
     assert losses(tmp_path)[-1] < 0.95 * losses(tmp_path)[0]
@@ -242,6 +257,41 @@ def test_the_probe_before_the_first_step_is_logged_once_and_a_run_that_stops_wai
     assert [(line["step"], line["tones"]) for line in read_log(tmp_path) if "tones" in line] == [
         (0, 0.5), (1, 0.5), (2, 0.5)
     ]  # fmt: skip
+
+
+def test_a_run_killed_in_its_last_probe_makes_it_when_it_is_started_again(toy, tmp_path):
+    steps = []
+
+    def killed(encoder, step):
+        steps.append(step)
+        if steps == [0, 4, 8]:
+            raise KeyboardInterrupt
+        return {"tones": 0.5}
+
+    config = toy.toy_config(probe_every=4)
+    with pytest.raises(KeyboardInterrupt):
+        toy.toy_run(tmp_path, config, probe=killed)
+    for _ in range(2):
+        assert toy.toy_run(tmp_path, config, probe=killed).step == 8
+    assert steps == [0, 4, 8, 8], "once more, and then it is there"
+    assert [line["step"] for line in read_log(tmp_path) if "tones" in line] == [0, 4, 8]
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_state_ends_with_both(toy, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    for name in ("export", "save_state"):
+        folder = tmp_path / name
+        toy.toy_run(folder / "whole")
+        with monkeypatch.context() as patch:
+            written = getattr(training, name)
+            patch.setattr(training, name, lambda *given, written=written: (killed if 8 in given else written)(*given))
+            with pytest.raises(KeyboardInterrupt):
+                toy.toy_run(folder / "killed")
+        toy.toy_run(folder / "killed")
+        assert load_checkpoint(folder / "killed" / "checkpoint.safetensors").extra["step"] == 8
+        assert losses(folder / "killed") == losses(folder / "whole")
 
 
 def test_the_average_lags_behind_the_weights(toy, tmp_path):

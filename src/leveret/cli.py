@@ -3,12 +3,15 @@
 Each command is a dataclass in `leveret.commands`; tyro makes its options from the fields.
 """
 
+import ast
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
-from inspect import cleandoc
-from typing import Any
+from inspect import cleandoc, getsource
+from itertools import pairwise
+from typing import Annotated, Any
 
 from leveret.distributed import RankLostError, launched, leave
 from leveret.text import printable
@@ -129,8 +132,29 @@ def parsed(name: str, words: Sequence[str]) -> Any:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
-    # tyro would drop the examples, which a docstring parser takes for a section of their own
-    return tyro.cli(chosen, prog=f"leveret {name}", args=words, description=cleandoc(chosen.__doc__))
+    # tyro would drop the examples, which a docstring parser takes for a section of their own; an indented line begins
+    # anew by itself, and an empty one before it would become two
+    description = cleandoc(chosen.__doc__).replace("\n\n  ", "\n  ")
+    return tyro.cli(_flowing(chosen), prog=f"leveret {name}", args=words, description=description)
+
+
+@cache
+def _flowing(command: Any) -> Any:
+    """The command with what each option's docstring says as one paragraph, and no default where there is none to name.
+
+    By itself tyro keeps the line breaks of a docstring that is indented, wherever they fall in a sentence.
+    """
+    import tyro
+
+    (definition,) = ast.parse(getsource(command)).body
+    assert isinstance(definition, ast.ClassDef), command
+    for field, said in pairwise(definition.body):
+        match field, said:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                hint = "" if getattr(command, name, "") in (None, ()) else None
+                about = tyro.conf.arg(help=" ".join(text.split()), help_behavior_hint=hint)
+                command.__annotations__[name] = Annotated[command.__annotations__[name], about]
+    return command
 
 
 def _run(name: str, words: Sequence[str]) -> int:

@@ -130,4 +130,6 @@ def _key(path: Path) -> str:
         stat = (path if member is None else member.archive).stat()
     except OSError:
         return ""
-    return f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
+    # a name that is not UTF-8 goes into no database as it is
+    name = str(path.resolve()).encode(errors="backslashreplace").decode()
+    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"

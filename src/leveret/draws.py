@@ -77,41 +77,42 @@ class Draws:
         if not layers:
             return
         keys = np.stack([self.keys(name) >> np.uint64(32) for name in layers]).astype(np.int64)
-        # one copy for all layers: each would have a GPU wait
-        device = next((parameter.device for parameter in network.parameters()), None)
-        for layer, of_layer in zip(layers.values(), torch.from_numpy(keys).to(device), strict=True):
-            layer.keys = of_layer
+        # one copy for all layers, and one hash for those that take a single number: each of its two dozen operations
+        # would have a GPU wait for the host. Nor does the host wait for what the GPU was asked before: another view
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        of_layers = torch.from_numpy(keys).to(device, non_blocking=device.type == "cuda")
+        for layer, own, first in zip(layers.values(), of_layers, _hashed(of_layers, 1), strict=True):
+            layer.keyed = own, first
 
 
 class Keyed(nn.Module):
     """A layer that draws while it trains; by itself from torch's generator, under `Draws.key` by example.
 
     Attributes:
-        keys: A 32-bit number an example (B,), int64; None draws from torch's generator.
+        keyed: A 32-bit number an example (B,), int64, and the first number in [0, 1) that it gives (B, 1); None draws
+            from torch's generator.
     """
 
-    keys: Tensor | None = None
+    keyed: tuple[Tensor, Tensor] | None = None
 
     def uniform(self, like: Tensor, num: int) -> Tensor:
         """`num` numbers in [0, 1) for each example of `like` (B, ...), float32, (B, num)."""
-        if self.keys is None:
+        if self.keyed is None:
             return torch.rand(len(like), num, device=like.device)
-        if len(self.keys) != len(like):
+        keys, first = self.keyed
+        if len(keys) != len(like):
             raise ValueError(
-                f"a batch of {len(like)} examples passes a layer that was keyed for {len(self.keys)}; key the network "
+                f"a batch of {len(like)} examples passes a layer that was keyed for {len(keys)}; key the network "
                 "with the draws of the batch at hand (Draws.key)"
             )
-        keys = self.keys.to(like.device)[:, None]
-        place = torch.arange(1, num + 1, device=like.device)
-        bits = _mixed32(_mixed32(keys ^ (place * 0x9E3779B9 & _MASK32)) + keys & _MASK32)
-        return (bits >> 8).to(torch.float32) * 2.0**-24
+        return first.to(like.device) if num == 1 else _hashed(keys.to(like.device), num)
 
 
 def unkey(network: nn.Module) -> None:
     """Have a network's layers draw from torch's generator again."""
     for module in network.modules():
         if isinstance(module, Keyed):
-            module.keys = None
+            module.keyed = None
 
 
 def beta_5_2(draws: Draws, place: str | int) -> NDArray[np.float64]:
@@ -129,6 +130,14 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
+
+
+def _hashed(keys: Tensor, num: int) -> Tensor:
+    """`num` numbers in [0, 1) for each key, float32, (*keys, num)."""
+    keys = keys[..., None]
+    place = torch.arange(1, num + 1, device=keys.device)
+    bits = _mixed32(_mixed32(keys ^ (place * 0x9E3779B9 & _MASK32)) + keys & _MASK32)
+    return (bits >> 8).to(torch.float32) * 2.0**-24
 
 
 def _mixed32(bits: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class WSConv2d(SameConv2d):
         gain = self.gain.to(weight.dtype)
         # A compiler or a recorder fuses what it can see through; by hand the step is of half the time.
         if torch.compiler.is_compiling():
-            rows, _, _ = _standardised_rows(weight, gain, self.input_scale)
+            rows, *_ = _standardised_rows(weight, gain, self.input_scale)
         else:
             rows = _StandardisedRows.apply(weight, gain, self.input_scale)
         return rows.view(ordered.shape).permute((0, 3, 1, 2) if last else (0, 1, 2, 3)).to(self.weight.dtype)
@@ -163,11 +163,12 @@ class WSConv2d(SameConv2d):
         return plain
 
 
-def _standardised_rows(weight: Tensor, gain: Tensor, factor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Standardised filters (D, fan-in), the centred ones, and the biased variance times the fan-in (D,)."""
+def _standardised_rows(weight: Tensor, gain: Tensor, factor: float) -> tuple[Tensor, ...]:
+    """Standardised filters (D, fan-in), the centred ones, the biased variance times the fan-in (D,), 1 / its root."""
     centred = weight - weight.mean(1, keepdim=True)
     scatter = centred.square().sum(1)
-    return centred * (gain * factor * scatter.clamp_min(VARIANCE_FLOOR).rsqrt())[:, None], centred, scatter
+    root = scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
+    return centred * (gain * factor * root)[:, None], centred, scatter, root
 
 
 class _StandardisedRows(torch.autograd.Function):
@@ -175,23 +176,24 @@ class _StandardisedRows(torch.autograd.Function):
 
     With c the centred filter, v its scatter and s = gain factor / sqrt(v), y = s c has the gradient
     s (g - mean g - c (g.c) / v); below the floor v is constant and the last term is not there.
+    A network has a hundred filters, small ones among them, so on a GPU the number of operations is what counts.
     """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, gain: Tensor, factor: float) -> Tensor:
-        rows, centred, scatter = _standardised_rows(weight, gain, factor)
+        rows, centred, scatter, root = _standardised_rows(weight, gain, factor)
         ctx.factor = factor
-        ctx.save_for_backward(centred, scatter, gain)
+        ctx.save_for_backward(centred, scatter, root, gain)
         return rows
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        centred, scatter, gain = ctx.saved_tensors
+        centred, scatter, root, gain = ctx.saved_tensors
         along = (gradient * centred).sum(1)
-        by_gain = ctx.factor * scatter.clamp_min(VARIANCE_FLOOR).rsqrt()
+        by_gain = ctx.factor * root
         scale = (gain * by_gain)[:, None]
-        varies = torch.where(scatter > VARIANCE_FLOOR, along / scatter, 0)[:, None]
+        varies = (along / scatter).masked_fill_(scatter <= VARIANCE_FLOOR, 0)[:, None]
         by_weight = torch.addcmul(gradient.mean(1, keepdim=True) * -scale, gradient, scale)
         return by_weight.addcmul_(centred, varies * scale, value=-1), along * by_gain, None
 

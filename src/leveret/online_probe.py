@@ -80,10 +80,11 @@ class OnlineProbe:
         """
         started = time.monotonic()
         scores: dict[str, float | None] = {}
+        loaded = self._loaded(encoder, step)
         with distributed.alone():
             try:
                 for key in self.works:
-                    scores[key] = self._score_or_none(key, self._loaded(encoder, step))
+                    scores[key] = self._score_or_none(key, loaded)
             finally:
                 rmtree(self.folder, ignore_errors=True)
         if self.compute.torch_device().type == "cuda":

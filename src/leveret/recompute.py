@@ -59,20 +59,20 @@ class _Recomputed:
     def __call__(self, *inputs: Any) -> Any:
         if not torch.is_grad_enabled():
             return self.forward(*inputs)
-        keyed = [(layer, layer.keys) for layer in self.block.modules() if isinstance(layer, Keyed)]
+        keyed = [(layer, layer.keyed) for layer in self.block.modules() if isinstance(layer, Keyed)]
         contexts = (nullcontext(), _replay(self.block, keyed))
         return checkpoint(self.forward, *inputs, use_reentrant=False, context_fn=lambda: contexts)
 
 
 @contextmanager
-def _replay(block: nn.Module, keyed: list[tuple[Keyed, Tensor | None]]) -> Iterator[None]:
+def _replay(block: nn.Module, keyed: list[tuple[Keyed, tuple[Tensor, Tensor] | None]]) -> Iterator[None]:
     """A second pass that draws as the first one did."""
-    now = [layer.keys for layer, _ in keyed]
-    for layer, keys in keyed:
-        layer.keys = keys
+    now = [layer.keyed for layer, _ in keyed]
+    for layer, then in keyed:
+        layer.keyed = then
     try:
         with unmoved(block):
             yield
     finally:
-        for (layer, _), keys in zip(keyed, now, strict=True):
-            layer.keys = keys
+        for (layer, _), numbers in zip(keyed, now, strict=True):
+            layer.keyed = numbers

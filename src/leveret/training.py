@@ -134,7 +134,9 @@ def pretrain(
                 distributed.barrier()
 
         try:
-            if config.probe_every and not done:
+            # before the first step, or where a run was ended between a state and its probe
+            due = config.probe_every and (done % config.probe_every == 0 or done == config.steps)
+            if distributed.from_first(bool(due) and log is not None and not log.probed):
                 look()
             with reporter.stage(f"{config.encoder} {config.objective}", config.steps * crops, "crops") as advance:
                 advance(done * crops)
@@ -261,14 +263,14 @@ def _copy(config: PretrainConfig, learner: Learner, device: torch.device) -> Enc
 
 
 def _keep(folder: Path, config: PretrainConfig, learner: Learner, data: TrainingData, done: int) -> Path | None:
-    """Write a state and the checkpoint; rank 0 alone does, and alone knows the state's path."""
+    """Write the checkpoint and a state; rank 0 alone does, and alone knows the state's path."""
     if not distributed.is_first():
         return None
     about = {"config": config.digest(), "processes": distributed.world().size}
-    path = save_state(folder / STATES, done, learner, about, config.keep)
     weights = "last" if config.ema_decay is None else f"moving average, decay {config.ema_decay}"
+    # the state last: a run that is killed between the two goes on from the state before, and comes here again
     export(folder / CHECKPOINT, config, _kept(learner), data, done, weights)
-    return path
+    return save_state(folder / STATES, done, learner, about, config.keep)
 
 
 def _non_finite(
@@ -299,9 +301,14 @@ def _non_finite(
 def _deterministic(wanted: bool) -> Iterator[None]:
     """Algorithms that give the same bits each time, where torch has them."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic  # a property of the module, which the stubs do not know
+    filled = memory.fill_uninitialized_memory
     if wanted:
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # or torch writes NaN into all memory before it writes results there: thousands of passes a step, for nothing
+        memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled

@@ -4,11 +4,13 @@ Source: paper, section 3 and appendix C.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import Any, Literal
 
+from leveret.audio import MIN_SECONDS
 from leveret.checkpoint import config_as_json, config_from_json
 from leveret.contracts import EncoderConfig
 from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
@@ -88,6 +90,11 @@ class PretrainConfig:
         for name in ("warmup_steps", "probe_every", "rate", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}; expected 0 or more")
+        if not math.isfinite(self.rate):
+            raise ValueError(f"rate={self.rate}; expected a number such as {PEAK_RATE:g}")
+        crop = self.objective_config.crop_seconds
+        if not MIN_SECONDS <= crop < math.inf:
+            raise ValueError(f"crop_seconds={crop}; expected {MIN_SECONDS} (one analysis window) or more")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay={self.ema_decay}; expected a number between 0 and 1, such as 0.999")
         if self.compile and self.recompute:

@@ -33,7 +33,11 @@ class Tracker(Protocol):
 
 
 class TrainingLog:
-    """The log of one run, written by one process."""
+    """The log of one run, written by one process.
+
+    Attributes:
+        probed: Whether the scores of a probe, a line without a loss, were there for the step that the log goes on from.
+    """
 
     def __init__(self, folder: Path, step: int, trackers: Sequence[Tracker]) -> None:
         """Take up the log of a run.
@@ -46,6 +50,7 @@ class TrainingLog:
         journal.mend(self.path)
         lines = list(journal.pieces(self.path))
         kept = [line for line in lines if step and line["step"] <= step]  # what is before the first step comes again
+        self.probed = any(line["step"] == step and "loss" not in line for line in kept)
         if len(kept) < len(lines):
             partial = self.path.with_name(f".{LOG}.partial")
             partial.write_bytes(b"")

@@ -60,6 +60,17 @@ def test_a_folder_of_sounds_becomes_a_checkpoint(leveret, sounds, tmp_path):
     assert "holds another run (seed was 0 and is 1)" in err
 
 
+def test_clips_that_cannot_be_used_are_told_a_line_each(leveret, sounds, tmp_path):
+    for name in ("bad", "worse"):
+        (sounds / f"{name}.wav").write_bytes(b"no audio")
+    status, _, err = leveret(*TINY, "--data", sounds, "--bad-files", "skip", "-o", tmp_path / "run")
+    assert status == 0, err
+    assert "\\n" not in err
+    lines = err.splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("2 clips cannot be used; others stood in"))
+    assert [sum(name in line for line in lines[at + 1 : at + 3]) for name in ("bad.wav", "worse.wav")] == [1, 1]
+
+
 def test_the_classifier_of_supervised_pretraining_is_kept_with_its_labels(leveret, tone_manifest, tmp_path):
     words = ("--objective", "supervised", "--data", tone_manifest(), "-o", tmp_path / "run", "--no-digests")
     status, _, err = leveret(*(word for word in TINY if word not in ("--setting", "hidden=[16]")), *words)

@@ -99,6 +99,13 @@ def test_joined_clips_fill_pairs_of_crops_too(ramp):
     assert not found.padded
 
 
+def test_a_crop_of_two_scraps_is_silence(ramp):
+    spans = [Span(ramp("a.wav", 0.03, 0.1)), Span(ramp("b.wav", 0.03, 0.2))]
+    found = cut(Example(spans, places((0.5, 0.0))), CropShape(1, 250, RATE))  # 16 ms of each are no window of audio
+    assert not found.bad
+    assert not found.waves.any()
+
+
 def test_a_partner_that_cannot_be_read_is_passed_over_and_named(ramp, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     spans = [Span(ramp("a.wav", 0.5, 0.1)), Span(tmp_path / "bad.wav"), Span(ramp("c.wav", 0.5, 0.3))]

@@ -50,6 +50,11 @@ def test_a_run_that_is_resumed_sees_what_an_uninterrupted_one_does(corpus):
         assert all(map(same, batches(corpus, 9 - step, first_step=step), whole[step:]))
 
 
+def test_fewer_workers_than_none_are_refused(corpus):
+    with pytest.raises(ValueError, match="workers=-1; expected 0 or more"):
+        batches(corpus, 1, workers=-1)
+
+
 def test_workers_change_nothing(corpus):
     assert all(map(same, batches(corpus, 4, workers=2), batches(corpus, 4)))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from tests.report.test_page import Page
@@ -75,6 +76,12 @@ def test_curves_start_and_end_where_the_log_does(folder):
     }
     charts = Page(text).data["charts"]
     assert [charts[0]["lines"][0][name][-1] for name in ("steps", "values", "x")] == [1000, "2", 368]
+
+
+def test_the_time_of_a_run_is_unknown_where_no_start_says_how_much_a_step_is(folder):
+    run = read_training_run(folder)
+    assert run.seconds == pytest.approx(500)
+    assert replace(run, starts=[]).seconds is None
 
 
 def test_the_facts_are_those_of_the_folder(folder):

@@ -69,11 +69,11 @@ class Pretrain:
     batch: int | None = None
     """Clips a step, over all processes; by default the recipe's, else 4096."""
     steps: int | None = None
-    """Optimizer steps; by default the recipe's, else 200,000."""
+    """Optimizer steps; by default the recipe's, else 200000."""
     rate: float | None = None
     """Peak of the learning rate; by default the recipe's, else 2e-4."""
     warmup_steps: int | None = None
-    """Steps in which the rate rises; by default the recipe's, else 5,000; 5 % of the steps where that is less."""
+    """Steps in which the rate rises; by default the recipe's, else 5000; 5 % of the steps where that is less."""
     schedule: Literal["cosine", "constant"] | None = None
     """Of the rate after that; by default the recipe's, else cosine, down to zero."""
     crop_seconds: float | None = None
@@ -187,7 +187,7 @@ class Pretrain:
             environment=about_this_start(compute), probe=probe, device=compute.torch_device(), track=self.track,
             reporter=reporter,
         )  # fmt: skip
-        for line in (warning for stream in streams for warning in stream.warnings()):
+        for line in (line for stream in streams for warning in stream.warnings() for line in warning.splitlines()):
             reporter.say(line)
         if distributed.is_first():
             self._tell(done.step, done.checkpoint)

@@ -224,7 +224,7 @@ def _heard(
 
 def _read(line: Sequence[_Laid], begin: float, stop: float, rate: int) -> NDArray[np.float32]:
     """What is heard between two moments of the time line."""
-    parts = []
+    parts = [np.zeros(0, np.float32)]  # between two scraps nothing may be left
     for laid in line:
         first, last = max(begin, laid.at), min(stop, laid.at + laid.seconds)
         # what is left of a neighbour is no window of audio by itself; it is silence at the end
@@ -236,7 +236,7 @@ def _read(line: Sequence[_Laid], begin: float, stop: float, rate: int) -> NDArra
             parts.append(resample(*read_span(laid.span.source, first + offset, last + offset, held), rate))
         except AudioError as error:
             raise _BadSpanError(laid.span, str(error)) from error
-    return np.concatenate(parts) if len(parts) != 1 else parts[0]
+    return np.concatenate(parts[1:]) if len(parts) > 2 else parts[-1]
 
 
 def _num_trivial(starts: NDArray[np.float64], width: float) -> int:

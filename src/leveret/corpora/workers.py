@@ -33,6 +33,8 @@ class Workers:
     """
 
     def __init__(self, num: int) -> None:
+        if num < 0:
+            raise ValueError(f"workers={num}; expected 0 or more")
         self.num = num
         self.pids: list[int] = []
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()

@@ -4,7 +4,6 @@ The curves stand in the page as inline SVG; its script only tells the numbers un
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from shlex import join
 from statistics import median
 from typing import Any
@@ -128,17 +127,10 @@ def _scores(run: TrainingRun) -> list[dict[str, str]]:
 def _facts(run: TrainingRun) -> list[tuple[str, str]]:
     steps = f"{run.done:,} of {run.config['steps']:,}"
     found = [("steps", steps), ("batch", f"{run.config['batch']:,}")]
-    crops_a_step = run.starts[-1].get("crops_a_step") if run.starts else None
-    speeds = run.points("crops_per_second")
+    crops_a_step, speeds = run.crops_a_step, run.points("crops_per_second")
     if crops_a_step and speeds:
         found.append(("crops seen", f"{crops_a_step * run.done:,}"))
-        steps_before = [0, *(step for step, _ in speeds)]
-        seconds = sum(
-            (step - before) * float(crops_a_step) / value
-            for (before, step), (_, value) in zip(pairwise(steps_before), speeds, strict=True)
-            if value > 0
-        )
-        found.append(("time in training", _in_time(seconds)))
+        found.append(("time in training", _in_time(run.seconds or 0.0)))
     if speeds:
         found.append(("crops a second, median", f"{median(value for _, value in speeds):,.0f}"))
     if probed := run.points("probe_seconds"):

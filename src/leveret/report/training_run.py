@@ -6,6 +6,7 @@ skipped-RANK.jsonl.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,24 @@ class TrainingRun:
     def done(self) -> int:
         """Steps that are done, as far as the log tells."""
         return int(self.lines[-1]["step"])
+
+    @property
+    def crops_a_step(self) -> int | None:
+        """Over all processes; None where no start tells."""
+        return self.starts[-1].get("crops_a_step") if self.starts else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Time in training, probes and writing left out, by the speeds of the log; None where they are not known."""
+        speeds = self.points("crops_per_second")
+        if not speeds or not self.crops_a_step:
+            return None
+        before = [0, *(step for step, _ in speeds)]
+        return sum(
+            (step - first) * self.crops_a_step / speed
+            for (first, step), (_, speed) in zip(pairwise(before), speeds, strict=True)
+            if speed > 0
+        )
 
     def points(self, name: str) -> Points:
         """A figure by step, without the steps at which it is not known."""
