@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from leveret.text import printable
@@ -39,9 +39,11 @@ def rendered(
         sources: What the policy allows beside style and script: directive -> sources.
     """
     style, script = _joined(styles), _joined(scripts)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"breakable": _breakable}
-    return environment.from_string(_part(template)).render(
+    return environment.get_template(template).render(
         **_safe(dict(values)),
         version=__version__,
         policy=policy(styles, scripts, sources),
