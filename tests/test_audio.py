@@ -9,8 +9,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leveret import audio
-from leveret.audio import AudioError, find_audio, fit, load, read_info, read_span, resample, window_starts
+from leveret import audio, resampling
+from leveret.audio import AudioError, find_audio, load, read_info, read_span, window_starts
+from leveret.resampling import fit, resample
 
 # ending, subtype, and the largest error that an int16 or float32 path may add to the float64 computation
 PLAIN = [
@@ -93,7 +94,7 @@ def test_the_length_after_resampling_is_the_rounded_share(rate, num_samples):
 def test_block_by_block_gives_what_one_go_gives(sounds, monkeypatch, rate, block):
     path = sounds("a.wav", "PCM_16", rate, channels=2)
     expected = load(path, 16_000)
-    monkeypatch.setattr(audio, "_BLOCK_FRAMES", block)
+    monkeypatch.setattr(resampling, "_BLOCK_FRAMES", block)
     found = load(path, 16_000)
     assert found.shape == expected.shape
     # the stream and the one-shot call of soxr cut their blocks elsewhere, so they round elsewhere

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from leveret import batches
-from leveret.audio import fit, load, window_starts
+from leveret.audio import load, window_starts
 from leveret.batches import (
     GRID_SECONDS,
     BadFilePolicy,
@@ -21,6 +21,7 @@ from leveret.batches import (
     read_batches,
 )
 from leveret.clips import Clip
+from leveret.resampling import fit
 
 RATE = 16_000
 

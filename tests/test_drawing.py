@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from leveret import batches, embedding, runner, workload
-from leveret.audio import fit, load, read_info
+from leveret.audio import load, read_info
 from leveret.augment import pairing
 from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule, TooManyBadFilesError
 from leveret.clips import Clip
@@ -24,6 +24,7 @@ from leveret.loading import find_tasks, load_encoder
 from leveret.optim import learning_rate
 from leveret.probes.trainer import CHUNK_STEPS, Windows, draw, first_weights
 from leveret.protocols import Protocol
+from leveret.resampling import fit
 from leveret.runner import Compute, runners_of
 from leveret.scoring import score_task
 from leveret.workload import Known, Workload

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from leveret.interrupts import stop_wish
+from leveret.interrupts import stop_wish, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +28,9 @@ def test_the_first_signal_is_noted(number):
     assert signal.getsignal(number) == before
 
 
-def interrupt():
+def interrupt(seconds=5):
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(5)  # another thread may get it first and hand it on
+    time.sleep(seconds)  # another thread may get it first and hand it on
 
 
 def test_a_second_ctrl_c_interrupts_at_once():
@@ -46,3 +46,12 @@ def test_handlers_come_back_after_an_error():
     with pytest.raises(OSError, match="full"), stop_wish():
         raise OSError("full")
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_waits_for_what_it_would_break():
+    done = False
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with uninterrupted():
+            interrupt(0.1)
+            done = True
+    assert done

@@ -147,7 +147,7 @@ def test_a_probe_can_be_forced_and_says_with_what_it_cannot_be_compared(root, tr
     quickly = ["--steps", "10", "--no-check-rates", "-o", str(tmp_path / "runs")]
     assert cli.main([*words, *quickly]) == 0
     said = capsys.readouterr().out
-    assert "checkpoint, head: pretraining (its own classifier, no new probe): audioset" in said
+    assert "run, head: pretraining (its own classifier, no new probe): audioset" in said
     assert "not comparable" not in said
     for more in (["--head", "probe"], ["--probe", "linear"]):
         assert cli.main([*words, *quickly, *more]) == 0

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from leveret.machine import memory_bytes
+from leveret.resampling import resample
 from leveret.tars import Member, TarError, files_in, is_tar, member_of
 
 AUDIO_VERSION = 3
@@ -36,7 +36,6 @@ LOWEST_RATE = 1_000
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".sph")
 """What a folder is searched for; a file named outright is tried whatever its ending."""
 
-_BLOCK_FRAMES = 1 << 22  # longer waves are resampled block by block
 _FRAMES_AT_ONCE = 1 << 16  # what is decoded stays in the cache until it is mixed down
 _PRE_ROLL_SECONDS = 2  # an mp3 frame may take 511 bytes out of those before it: 85 frames at 8 kbit/s, stereo, 24 kHz
 _REMAINDER_SECONDS = 0.01
@@ -141,21 +140,6 @@ def read_span(
     return wave, rate
 
 
-def resample(wave: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
-    """The wave at another rate, round(N * new_rate / rate) samples long."""
-    if rate == new_rate:
-        return wave
-    if len(wave) <= _BLOCK_FRAMES:
-        # soxr rounds half a sample up where Python rounds it to even
-        return fit(soxr.resample(wave, rate, new_rate, quality="HQ"), round(len(wave) * new_rate / rate))
-    stream = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality="HQ")
-    starts = range(0, len(wave), _BLOCK_FRAMES)
-    blocks = [
-        stream.resample_chunk(wave[at : at + _BLOCK_FRAMES], last=at + _BLOCK_FRAMES >= len(wave)) for at in starts
-    ]
-    return fit(np.concatenate(blocks), round(len(wave) * new_rate / rate))
-
-
 def load(path: Source, sample_rate: int, start: float = 0.0, end: float | None = None) -> NDArray[np.float32]:
     """A span of a file as a mono wave (N,) at `sample_rate`, nominally in [-1, 1].
 
@@ -225,13 +209,6 @@ def _audio_at(path: Path) -> list[Path]:
         return files_in(path, SUFFIXES)
     except OSError as error:
         raise AudioError(f"{_shown(path)} cannot be read: {error}") from error
-
-
-def fit(wave: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
-    """Cut, or padded with zeros at the end, to that many samples."""
-    if len(wave) >= num_samples:
-        return wave[:num_samples]
-    return np.pad(wave, (0, num_samples - len(wave)))
 
 
 def window_starts(seconds: float, window: float, hop: float | None = None, num_windows: int = 0) -> list[float]:

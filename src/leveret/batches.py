@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import leveret.distributed as distributed
-from leveret.audio import AudioError, fit, read_info, read_span, resample, span_frames, window_starts
+from leveret.audio import AudioError, read_info, read_span, span_frames, window_starts
 from leveret.augment import pairing
 from leveret.clips import Clip
 from leveret.contracts import Progress
+from leveret.resampling import fit, resample
 from leveret.tars import reading_order
 
 MIXING_SEED = 0

@@ -44,3 +44,12 @@ def stop_wish() -> Iterator[StopWish]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While this lasts the first signal waits, and acts afterwards: for what a signal in the middle would break."""
+    with stop_wish() as wish:
+        yield
+    if wish.came is not None:
+        signal.raise_signal(wish.came)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from leveret.audio import load, resample
+from leveret.audio import load
 from leveret.overlap.fingerprint import SAMPLE_RATE, query_landmarks, table_landmarks
 from leveret.overlap.index import Index
+from leveret.resampling import resample
 from leveret.stimuli import noise
 
 pytestmark = pytest.mark.real

@@ -51,7 +51,7 @@ def test_test_clips_that_were_trained_on_are_counted_and_named(manifest, tmp_pat
     assert result["contamination"] == "2 clips"
     assert result["contaminated"] == ["audio/004.wav", "audio/010.wav"]
     status, out, _ = evaluated(manifest, tmp_path, capsys, encoder=path)
-    assert "checkpoint, contamination: 2 clips" in out
+    assert "run, contamination: 2 clips" in out
     assert "test clips met in training: 2 clips: audio/004.wav, audio/010.wav" in out
 
 
@@ -61,7 +61,7 @@ def test_train_clips_of_a_task_are_no_contamination(manifest, tmp_path, capsys):
     (result,) = json.loads(out)[0]["tasks"]
     assert (result["contamination"], result["contaminated"]) == ("none found", [])
     _, out, _ = evaluated(manifest, tmp_path, capsys, encoder=path)
-    assert "checkpoint, contamination: none found" in out
+    assert "run, contamination: none found" in out
     assert "met in training" not in out
 
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_without_digests_is_unchecked(manifest, tmp_path, capsys):
     (result,) = json.loads(out)[0]["tasks"]
     assert (result["contamination"], result["contaminated"]) == ("unchecked", [])
     _, out, _ = evaluated(manifest, tmp_path, capsys, encoder=path)
-    assert "checkpoint, contamination: unchecked" in out
+    assert "run, contamination: unchecked" in out
 
 
 def test_many_clips_are_all_in_the_file_and_a_few_on_the_terminal(manifest, tmp_path, capsys):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leveret.audio import AudioError, find_audio, fit, load
+from leveret.audio import AudioError, find_audio, load
 from leveret.checking.costs import BATCHES, CLIP_SECONDS, REPEATS, Costs, clips, count_gmacs, measure_speed, peak_memory
 from leveret.checking.coverage import (
     LENGTHS,
@@ -30,6 +30,7 @@ from leveret.findings import Finding, usable
 from leveret.loading import load_encoder
 from leveret.progress import Reporter
 from leveret.registry import UnknownNameError
+from leveret.resampling import fit
 from leveret.runner import Compute
 from leveret.stimuli import varied_sounds
 

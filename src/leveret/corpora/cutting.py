@@ -16,18 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leveret.audio import (
-    MIN_SECONDS,
-    AudioError,
-    AudioInfo,
-    Source,
-    fit,
-    opened,
-    read_info,
-    read_span,
-    resample,
-    span_frames,
-)
+from leveret.audio import MIN_SECONDS, AudioError, AudioInfo, Source, opened, read_info, read_span, span_frames
+from leveret.resampling import fit, resample
 
 SHARE_OF_SHORT = 0.6
 """Length of each of several crops, of the clip's, at most."""
