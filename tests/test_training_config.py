@@ -61,5 +61,24 @@ def test_settings_of_an_objective_are_changed_by_name():
         changed_objective("simclr", {"temperature": "hot"})
 
 
+@pytest.mark.parametrize(
+    ("objective", "setting", "value", "says"),
+    [
+        ("simclr", "temperature", 0, "temperature=0.0; expected a number above 0"),
+        ("simclr", "temperature", float("nan"), "temperature=nan; expected a number above 0"),
+        ("simclr", "out_dim", 0, "out_dim=0; expected a number above 0"),
+        ("byola", "decay", 1.1, "decay=1.1; expected a number from 0 to 1"),
+        ("byola", "memory", 0, "memory=0; expected a number above 0"),
+        ("cpc", "num_own_negatives", -1, "num_own_negatives=-1; expected a number of 0 or more"),
+        ("wav2vec2", "masked_share", 65, "masked_share=65.0; expected a number from 0 to 1"),
+        ("wav2vec2", "penalty", float("inf"), "penalty=inf; expected a number of 0 or more"),
+        ("cola", "noise", -0.1, "noise=-0.1; expected a number of 0 or more"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_before_anything_is_built(objective, setting, value, says):
+    with pytest.raises(ValueError, match=f"^{says}$"):
+        changed_objective(objective, {setting: value})
+
+
 def test_a_config_is_made_of_plain_values():
     assert isinstance(named_config("slowfast_nfnet_tiny", "cola"), PretrainConfig)

@@ -5,6 +5,7 @@ micro-batch of a view), then one `loss` over all of them.
 Shapes: B clips of this rank, V crops a clip, N samples, K labels.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,31 @@ from leveret.draws import Draws
 
 Representation = tuple[Tensor, ...]
 """What an example becomes before the loss: tensors (B, ...), one or several."""
+
+
+def require_settings(
+    config: object, *, positive: Sequence[str] = (), not_negative: Sequence[str] = (), shares: Sequence[str] = ()
+) -> None:
+    """Check an objective's numbers before anything is built from them.
+
+    Args:
+        positive: Settings above 0.
+        not_negative: Settings of 0 or more.
+        shares: Settings from 0 to 1.
+
+    Raises:
+        ValueError: One is not; NaN and infinity never are.
+    """
+    for name in (*positive, *not_negative, *shares):
+        value = getattr(config, name)
+        if name in positive:
+            fits, expected = 0 < value < math.inf, "above 0"
+        elif name in not_negative:
+            fits, expected = 0 <= value < math.inf, "of 0 or more"
+        else:
+            fits, expected = 0 <= value <= 1, "from 0 to 1"
+        if not fits:
+            raise ValueError(f"{name}={value}; expected a number {expected}")
 
 
 @dataclass(frozen=True)

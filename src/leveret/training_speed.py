@@ -48,14 +48,17 @@ class Speed:
         self.peak: float | None = None
 
     def count(self, objective: Objective, views: Views, dtype: torch.dtype) -> None:
-        """Count this process's operations in a step, once, where the processor's peak is known."""
+        """Count this process's operations in a step, once, on a GPU.
+
+        On any GPU, its peak known or not: batch norm over all ranks waits for each of them, whatever GPU it has.
+        """
         if self.counted:
             return
         self.counted = True
         if self.device.type == "cuda":
             name = torch.cuda.get_device_name(self.device)
             self.peak = peak_flops(name, str(dtype).removeprefix("torch."))
-            self.flops_of_step = None if self.peak is None else step_flops(objective, views, dtype)
+            self.flops_of_step = step_flops(objective, views, dtype)
 
     def numbers(self, done: int, crops: int) -> dict[str, float | None]:
         """What a log line says, since the one before it.

@@ -26,7 +26,7 @@ from leveret.contracts import Encoder
 from leveret.draws import Draws
 from leveret.frontend import STD_FLOOR, DatasetNorm
 from leveret.layers import at_least_float32
-from leveret.pretext import CropBatch, Objective, Representation, View, Views
+from leveret.pretext import CropBatch, Objective, Representation, View, Views, require_settings
 from leveret.replica_norm import across_ranks
 
 
@@ -50,6 +50,9 @@ class BYOLAConfig:
     memory: int = 2048
     mix_limit: float = 0.4
     global_batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        require_settings(self, positive=("hidden", "out_dim", "memory"), shares=("decay", "mix_limit"))
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "BYOLA":
         """The encoder with a new projector and predictor, and a copy of it as the target.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from leveret.contracts import Encoder
 from leveret.draws import Keyed
 from leveret.objectives.contrast import bilinear
-from leveret.pretext import CropBatch, Objective, Representation, View, Views
+from leveret.pretext import CropBatch, Objective, Representation, View, Views, require_settings
 from leveret.replica_norm import across_ranks, has_batch_norm
 
 _WEIGHT_STD = 0.05  # Keras's random_normal
@@ -40,6 +40,9 @@ class COLAConfig:
     out_dim: int = 512
     noise: float = 0.001
     global_batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        require_settings(self, positive=("out_dim",), not_negative=("noise",))
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "COLA":
         """The encoder with a new head."""

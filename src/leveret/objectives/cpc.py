@@ -33,7 +33,7 @@ from leveret.draws import Draws
 from leveret.encoders.bidir_cpc import ENCODERS, BidirCPC
 from leveret.layers import at_least_float32
 from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required
-from leveret.pretext import Representation, View, Views
+from leveret.pretext import Representation, View, Views, require_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,11 @@ class CPCConfig:
     num_own_negatives: int = 100
     similarity: Literal["product", "cosine"] = "product"
     temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_settings(
+            self, positive=("steps", "first_step", "num_negatives", "temperature"), not_negative=("num_own_negatives",)
+        )
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "CPC":
         """The encoder with its predictions, freshly drawn.

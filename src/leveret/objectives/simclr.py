@@ -16,7 +16,7 @@ from leveret.augment import mixed
 from leveret.contracts import Encoder
 from leveret.layers import as_haiku_draws
 from leveret.objectives.contrast import ntxent
-from leveret.pretext import CropBatch, Objective, Representation, View, Views
+from leveret.pretext import CropBatch, Objective, Representation, View, Views, require_settings
 from leveret.replica_norm import across_ranks, has_batch_norm
 
 
@@ -36,6 +36,9 @@ class SimCLRConfig:
     hidden: tuple[int, ...] = (4096, 4096, 4096)
     out_dim: int = 128
     global_batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        require_settings(self, positive=("temperature", "out_dim"))
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "SimCLR":
         """The encoder with a new projector."""

@@ -26,7 +26,7 @@ from leveret.draws import Draws
 from leveret.encoders.wav2vec2 import ENCODERS, Wav2Vec2
 from leveret.layers import Dropout, at_least_float32
 from leveret.objectives.frames import FrameObjective, ahead, directions, info_nce, require_frames, required
-from leveret.pretext import Representation, View, Views
+from leveret.pretext import Representation, View, Views, require_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,14 @@ class MaskedFramesConfig:
     target_dropout: float = 0.1
     penalty: float = 10.0
     conv_gradient: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_settings(
+            self,
+            positive=("span", "num_negatives", "temperature", "dim"),
+            not_negative=("penalty", "conv_gradient"),
+            shares=("masked_share", "target_dropout"),
+        )
 
     def build(self, encoder: Encoder, labels: Sequence[str]) -> "MaskedFrames":
         """The encoder with both projections, freshly drawn.
