@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # modules are compiled when they are first imported: pip would take a minute for all of them, most of which never are
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-# one test process a core; each runs torch on one thread (tests/conftest.py)
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+# one test process a core, and each computes on one thread: more would wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check soak bench docs clean

@@ -377,7 +377,7 @@ def wait_for_rows(root: Path, num_rows: int) -> None:
     raise AssertionError(f"no {num_rows} rows below {root}")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
 def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_path, how):
     manifest, source = tone_manifest(num_clips=160, splits="train test"), tmp_path / "slow.py"
     source.write_text(SLOW_ENCODER)

@@ -1,9 +1,9 @@
 """Names that strangers chose: terminal codes, line breaks, formulas, markup, bytes that are no text."""
 
 import csv
+import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from pyarrow import parquet
 
+from leveret import cli
 from leveret.runs import find_runs
 
 HOSTILE = (
@@ -22,10 +23,6 @@ HOSTILE = (
     "nan", "NULL", '"quoted".wav', "a,b;c.wav", "'.wav",
 )  # fmt: skip
 NO_TEXT = b"caf\xe9.wav"
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
 
 @pytest.fixture
@@ -40,15 +37,21 @@ def sounds(tmp_path):
     return folder
 
 
-def leveret(*words: object, where: Path, given: bytes = b"") -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "leveret", *map(os.fspath, words)],
-        input=given, capture_output=True, cwd=where, env=environment(), timeout=120,
-    )  # fmt: skip
-    out, err = done.stdout.decode(), done.stderr.decode()
-    for text in (out, err):
-        check_text(text)
-    return done.returncode, out, err
+@pytest.fixture
+def leveret(monkeypatch, capfdbinary):
+    """A command line, run in this process: status, output, errors."""
+
+    def run(*words: object, where: Path, given: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.chdir(where)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        capfdbinary.readouterr()
+        status = cli.main([os.fspath(word) for word in words])
+        out, err = (text.decode() for text in capfdbinary.readouterr())
+        for text in (out, err):
+            check_text(text)
+        return status, out, err
+
+    return run
 
 
 def check_text(text: str) -> None:
@@ -59,7 +62,7 @@ def check_text(text: str) -> None:
     assert "Traceback" not in text
 
 
-def test_hostile_names_are_embedded_and_written_as_they_are(sounds, tmp_path):
+def test_hostile_names_are_embedded_and_written_as_they_are(leveret, sounds, tmp_path):
     listed = b"\n".join(os.fsencode(sounds / name) for name in HOSTILE if "\n" not in name and "\r" not in name)
     words = ("--encoder", "melstats", "--bad-files", "skip", "-o")
     status, _, err = leveret("embed", "-", *words, "listed.parquet", where=tmp_path, given=listed)
@@ -75,7 +78,7 @@ def test_hostile_names_are_embedded_and_written_as_they_are(sounds, tmp_path):
     assert found == {name for name in HOSTILE if name.endswith(".wav")}
 
 
-def test_names_like_options_are_files_after_two_dashes_or_with_their_folder(sounds, tmp_path):
+def test_names_like_options_are_files_after_two_dashes_or_with_their_folder(leveret, sounds, tmp_path):
     options = ("--encoder", "melstats", "-o", tmp_path / "v.parquet")
     status, _, err = leveret("embed", "./-rf.wav", "./--help.wav", *options, where=sounds)
     assert status == 0, err
@@ -84,7 +87,7 @@ def test_names_like_options_are_files_after_two_dashes_or_with_their_folder(soun
     assert sorted(parquet.read_table(tmp_path / "v.parquet")["file"].to_pylist()) == ["--help.wav", "-rf.wav"]
 
 
-def test_hostile_names_of_broken_files_are_named_escaped_on_one_line_each(sounds, tmp_path):
+def test_hostile_names_of_broken_files_are_named_escaped_on_one_line_each(leveret, sounds, tmp_path):
     for name in HOSTILE:
         (sounds / name).write_bytes(b"words")
     soundfile.write(sounds / "good.wav", np.full(1_600, 0.1), 16_000)
@@ -108,7 +111,7 @@ def test_hostile_names_of_broken_files_are_named_escaped_on_one_line_each(sounds
     assert out.isascii()
 
 
-def test_names_that_are_no_text_can_be_listed_and_be_the_output(sounds, tmp_path):
+def test_names_that_are_no_text_can_be_listed_and_be_the_output(leveret, sounds, tmp_path):
     output = os.fsdecode(os.fsencode(tmp_path) + b"/v\xe9.parquet")
     given = b"\n".join(os.fsencode(sounds) + b"/" + name for name in (b"+1.wav", NO_TEXT, b"nan"))
     (sounds / "*.wav").rename(Path(os.fsdecode(os.fsencode(sounds) + b"/" + NO_TEXT)))
@@ -136,7 +139,7 @@ def manifest(sounds, tmp_path):
     return path
 
 
-def test_an_evaluation_of_hostile_names_writes_them_escaped_or_as_they_are(manifest, tmp_path):
+def test_an_evaluation_of_hostile_names_writes_them_escaped_or_as_they_are(leveret, manifest, tmp_path):
     words = ("evaluate", "--encoder", "melstats", "slowfast_nfnet_tiny", "--tasks", f"manifest:{manifest}")
     status, out, err = leveret(*words, "--protocol", "quick", "--bad-files", "skip", "--no-floor", where=tmp_path)
     assert status == 0, err
@@ -171,7 +174,7 @@ def test_an_evaluation_of_hostile_names_writes_them_escaped_or_as_they_are(manif
 
 
 @pytest.mark.parametrize("format", ["hear", "xares"])
-def test_no_exported_csv_holds_a_formula(manifest, tmp_path, format):
+def test_no_exported_csv_holds_a_formula(leveret, manifest, tmp_path, format):
     words = ("data", "export", f"manifest:{manifest}", "--bad-files", "skip", "-o", "out", "--format", format)
     status, _, err = leveret(*words, where=tmp_path)
     if format == "hear":

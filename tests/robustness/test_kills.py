@@ -146,7 +146,7 @@ def check_at_the_end(command: Command, undisturbed: Command, before: dict[str, l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["embed", "evaluate"])
+@pytest.mark.parametrize("kind", ["embed", pytest.param("evaluate", marks=pytest.mark.soak)])
 def test_five_kills_in_a_row_lose_no_finished_piece_and_change_no_number(make, undisturbed_run, kind):
     (undisturbed, duration), command = undisturbed_run(kind), make(kind, "killed")
     (expected,) = undisturbed.results()
@@ -177,7 +177,7 @@ def test_a_kill_at_any_of_25_moments_changes_no_number(make, undisturbed_run, ki
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["embed", "evaluate"])
+@pytest.mark.parametrize("kind", ["embed", pytest.param("evaluate", marks=pytest.mark.soak)])
 def test_two_processes_at_the_same_job_both_end_with_its_result(make, undisturbed_run, kind):
     (undisturbed, _), one = undisturbed_run(kind), make(kind, "together")
     (expected,) = undisturbed.results()

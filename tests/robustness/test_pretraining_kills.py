@@ -117,7 +117,7 @@ def child_of_rank(rank, *agents):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_path, rank):
     more = ("--steps", "20", "--checkpoint-every", "4", "--json")
     finish(start(tmp_path, *ALONE, *command("simclr", labelled, tmp_path / "one", *more)))
@@ -143,7 +143,7 @@ def rendezvous(more=()):
     return (*words, "--rdzv-backend", "c10d", "--rdzv-id", "hares", "--rdzv-endpoint", f"localhost:{port}", *more)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_hosts_train_as_two_processes_of_one(labelled, tone_manifest, tmp_path):
     more = ("--steps", "5", "--checkpoint-every", "4")
     finish(start(tmp_path, *TORCHRUN, *command("simclr", labelled, tmp_path / "one", *more)))

@@ -192,7 +192,7 @@ def test_a_clip_that_breaks_off_while_it_is_drawn_ends_the_rank_that_waits_too(t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_a_rank_that_is_killed_and_started_again_loses_a_piece_at_most(tone_manifest, counting, tmp_path, killed):
     manifest = tone_manifest(num_clips=120, splits="train test")
     words = ("-m", "leveret", "embed", manifest.parent / "audio", "--encoder", f"py:{counting}:Counting")
@@ -218,7 +218,7 @@ def test_a_rank_that_is_killed_and_started_again_loses_a_piece_at_most(tone_mani
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share_home", [True, False])
+@pytest.mark.parametrize("share_home", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_two_hosts_give_the_bytes_of_one_process_where_they_share_the_cache_folder(
     tone_manifest, counting, tmp_path, share_home
 ):
