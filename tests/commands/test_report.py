@@ -41,6 +41,14 @@ def test_a_table_goes_to_standard_output_or_into_a_file(folder, capsys):
     assert not (folder / "report.html").exists()
 
 
+def test_a_published_row_that_finds_no_place_is_told(folder, capsys):
+    words = ("--protocol", "quick", "--table", "csv")
+    assert cli.main(["report", "runs", "paper:sf_nfnet_f0_simclr", *words]) == 0
+    assert "none of these tasks is one of HARES's own" in capsys.readouterr().err
+    assert cli.main(["report", "runs", *words]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_a_page_with_its_sounds_says_how_many_and_needs_no_torch(folder):
     (run, *_) = find_runs(folder / "runs" / "one")
     add_map(run, "farm", single(0.5).clip[:3], tones(folder / "tones", 3))

@@ -94,6 +94,13 @@ def test_the_numbers_on_the_page_are_those_of_the_scorecards(runs):
     assert found.row("mean of 3 tasks") == [percent(summary.mean) for summary in summaries]
 
 
+def test_the_title_counts_encoders_by_their_weights(tmp_path):
+    runs = [write_run(tmp_path / name, [scored(single(0.5))], encoder="run") for name in ("one", "two", "three")]
+    assert "<title>run on 1 task" in page(runs, compared=False)
+    runs[1].scorecard.encoder["digest"] = "f" * 64
+    assert "<title>2 encoders on 1 task" in page(runs, compared=False)
+
+
 def test_scores_on_the_edge_of_rounding_are_printed_alike_in_table_and_details(tmp_path):
     # 6.25 % is exact in binary: Python rounds it to even, a browser up
     found = scored(single(1), score=0.0625, interval=(0.0, 0.1875))

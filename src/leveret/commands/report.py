@@ -91,7 +91,8 @@ class Report:
         output = self.output if self.output is not None or self.table else Path(REPORT)
         if output is not None:
             check_format(output, (ENDINGS[self.table] if self.table else ".html",))
-        rows = [published_row(name) for name in self.what if name.startswith(PREFIX)] or default_rows()
+        asked = [name for name in self.what if name.startswith(PREFIX)]
+        rows = [published_row(name) for name in asked] or default_rows()
         found = [run for name in self.what if not name.startswith(PREFIX) for run in find_runs(Path(name))]
         # a run and the folder that it lies in may both be named
         runs = list({run.folder.resolve(): run for run in found}.values())
@@ -102,6 +103,9 @@ class Report:
                 raise unknown_name("run of protocol", self.protocol, known)
             runs = known[self.protocol]
         tables = score_tables(runs, rows)
+        if asked and all(column.run is not None for one in tables for column in one.columns):
+            said = "note: none of these tasks is one of HARES's own, so the published rows have no score for them"
+            err.print(said, soft_wrap=True)
         if self.figures is not None:
             from leveret.report.figures import write_figures
 

@@ -93,7 +93,8 @@ def write_run_page(run: Run) -> str:
 
 
 def _title(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> str:
-    names = list(dict.fromkeys(str(run.scorecard.encoder["name"]) for run in runs))
+    encoders = (run.scorecard.encoder for run in runs)
+    names = [name for name, _ in dict.fromkeys((str(one["name"]), one.get("digest")) for one in encoders)]
     tasks = {(one.suite, line.task) for one in tables for line in one.lines}
     who = names[0] if len(names) == 1 else f"{len(names)} encoders"
     return f"{who} on {len(tasks)} task{'s' if len(tasks) != 1 else ''}"
