@@ -2,10 +2,11 @@
 
     python experiments/learning.py run MANIFEST RUNS [--only simclr-0 cpc] [--steps-factor 0.5] [--dtype bfloat16]
     python experiments/learning.py table RUNS
+    python experiments/learning.py curves RUNS FIGURE.svg
 
 `run` trains the recipes at scale small, one after the other, on the clips that MANIFEST has in no validation or test
 split, then scores each encoder and its random start by `quick`. What is there is not done again, and a training that
-was stopped goes on. `table` prints means over all tasks and over the domains.
+was stopped goes on. `table` prints means over all tasks and over the domains, `curves` draws the losses.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from leveret.recipes import find_recipe
 from leveret.report.training_run import read_training_run
 from leveret.results import domain_means
 from leveret.runs import Run, find_runs
+from leveret.training_log import read_log
 
 SPEECH = "speech"
 """Prefix of the tasks that the two speech objectives train on."""
@@ -74,9 +76,15 @@ def main() -> None:
     run.add_argument("--dtype", default="float32")
     table = verbs.add_parser("table")
     table.add_argument("runs", type=Path)
+    curves = verbs.add_parser("curves")
+    curves.add_argument("runs", type=Path)
+    curves.add_argument("figure", type=Path)
     arguments = parser.parse_args()
     if arguments.verb == "table":
         print(told(arguments.runs))
+        return
+    if arguments.verb == "curves":
+        draw(arguments.runs, arguments.figure)
         return
     arguments.runs.mkdir(parents=True, exist_ok=True)
     tasks = ["--tasks", f"manifest:{arguments.manifest}", "--protocol", "quick", "--no-floor"]
@@ -148,6 +156,37 @@ def told(runs: Path) -> str:
             lines.append(f"| {training.start}, random weights, seed {training.seed} | 0 | | {_shown(before)} | |")
             lines.append(f"| {name} | {run.done:,} | {minutes} | {_shown(after)} | {gain:+.1f} |")
     return "\n".join(lines)
+
+
+def draw(runs: Path, figure: Path) -> None:
+    """The loss of each objective over its steps, those of several seeds in one panel."""
+    from matplotlib import pyplot, rcParams
+
+    rcParams.update({"svg.hashsalt": "leveret", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    panels: dict[str, list[Path]] = defaultdict(list)
+    for name, training in TRAININGS.items():
+        if (runs / name / "checkpoint.safetensors").exists():
+            panels[name.removesuffix(f"-{training.seed}")].append(runs / name)
+    columns = 3
+    height = -(-len(panels) // columns)
+    drawn, axes = pyplot.subplots(height, columns, figsize=(9, 2.2 * height), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (title, folders) in zip(axes.flat, panels.items(), strict=False):
+        for folder in folders:
+            lines = read_log(folder)
+            axis.plot(
+                [line["step"] for line in lines], [line["loss"] for line in lines], linewidth=1.2, label=folder.name
+            )
+        axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
+        if len(folders) > 1:
+            axis.legend(frameon=False, fontsize=8)
+        axis.margins(x=0)
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("loss")
+    drawn.savefig(figure, metadata={"Date": None})
 
 
 def mean_score(run: Run) -> float:
