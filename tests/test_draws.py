@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from leveret.draws import Draws, Keyed, beta_5_2, of_batch, unkey
+from leveret.draws import Draws, JoinedDraws, Keyed, beta_5_2, of_batch, unkey
 from leveret.layers import Dropout, StochasticDepth
 
 
@@ -15,6 +15,18 @@ def test_an_examples_numbers_do_not_depend_on_its_batch():
     assert whole.shape == (64, 2, 3)
     np.testing.assert_array_equal(whole[16:24], part)
     np.testing.assert_array_equal(of_batch(3, 7, 0, 64)[16:24].at("view").uniform("crop", 2, 3), part)
+
+
+def test_joined_draws_are_those_of_each_view():
+    views = [of_batch(3, 7, 0, 5).at(number) for number in range(2)]
+    joined = JoinedDraws(views)
+    expected = np.concatenate([one.at("depth").uniform("x", 3) for one in views])
+    assert len(joined) == 10
+    np.testing.assert_array_equal(joined.at("depth").uniform("x", 3), expected)
+    np.testing.assert_array_equal(joined[3:7].at("depth").uniform("x", 3), expected[3:7])
+    np.testing.assert_array_equal(joined[6:].at("depth").uniform("x", 3), expected[6:])
+    with pytest.raises(ValueError, match="'layers' asks for numbers that all examples share"):
+        joined.shared("layers", 2)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,21 @@ def test_micro_batches_give_the_loss_and_gradient_of_the_whole_batch(made, name,
         assert distance(cached, expected) < tolerance
 
 
+@pytest.mark.parametrize(("name", "passes"), [*((name, 1) for name in NORMS), ("slowfast_resnet_tiny", 2)])
+def test_views_pass_together_where_no_example_looks_at_another(made, monkeypatch, name, passes):
+    objective, views = made(name, dtype=torch.float64)
+    objective.zero_grad()
+    alone, _ = objective.loss([objective.represent(view) for view in views.inputs], views)
+    alone.backward()
+    expected = {name: one.grad.clone() for name, one in objective.named_parameters() if one.grad is not None}
+    represent, seen = objective.represent, []
+    monkeypatch.setattr(objective, "represent", lambda view: seen.append(len(view)) or represent(view))
+    loss, _, found = gradients(objective, views)
+    assert seen == [16 // passes] * passes
+    assert float(loss) == pytest.approx(alone.item(), rel=1e-12)
+    assert distance(found, expected) < 1e-12
+
+
 @pytest.mark.parametrize("name", NORMS)
 def test_stochastic_depth_takes_part_in_it(made, name):
     objective, views = made(name, dtype=torch.float64)

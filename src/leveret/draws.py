@@ -8,6 +8,7 @@ Source: own. The hash is the finalizer of SplitMix64 on the host, and a 32-bit m
 Shapes: B examples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Self
@@ -83,6 +84,48 @@ class Draws:
         of_layers = torch.from_numpy(keys).to(device, non_blocking=device.type == "cuda")
         for layer, own, first in zip(layers.values(), of_layers, _hashed(of_layers, 1), strict=True):
             layer.keyed = own, first
+
+
+class JoinedDraws(Draws):
+    """The numbers of several views' examples, one view behind the other.
+
+    Attributes:
+        parts: Of each view.
+    """
+
+    parts: tuple[Draws, ...]
+
+    def __init__(self, parts: Sequence[Draws]) -> None:
+        super().__init__(parts[0].seed, parts[0].step, np.concatenate([one.examples for one in parts]))
+        object.__setattr__(self, "parts", tuple(parts))
+
+    def __getitem__(self, part: slice) -> "JoinedDraws":
+        """Those of some of the examples, from one view or from several."""
+        first, end, _ = part.indices(len(self))
+        found = []
+        for one in self.parts:
+            found.append(one[max(first, 0) : max(end, 0)])
+            first, end = first - len(one), end - len(one)
+        return JoinedDraws(found)
+
+    def at(self, place: str | int) -> "JoinedDraws":
+        """Those of a place within each view's."""
+        return JoinedDraws([one.at(place) for one in self.parts])
+
+    def keys(self, place: str | int = "") -> NDArray[np.uint64]:
+        """One 64-bit number an example, as its view has it (B,)."""
+        return np.concatenate([one.keys(place) for one in self.parts])
+
+    def shared(self, place: str | int, *shape: int) -> NDArray[np.float64]:
+        """Of no use: each view has numbers of its own.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"'{place}' asks for numbers that all examples share, and these are of {len(self.parts)} views, each with "
+            "its own; an objective of several views that shares numbers within one is not `independent`"
+        )
 
 
 class Keyed(nn.Module):

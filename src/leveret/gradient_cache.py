@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from leveret.draws import JoinedDraws
 from leveret.pretext import Objective, Representation, View, Views
 from leveret.replica_norm import has_batch_norm
 
@@ -36,7 +37,7 @@ def add_gradients(
     """
     num_examples = len(views.inputs[0])
     if micro_batch is None or micro_batch >= num_examples:
-        loss, logs = objective.loss([represented(objective, view, dtype) for view in views.inputs], views)
+        loss, logs = objective.loss(_of_each_view(objective, views.inputs, dtype), views)
         loss.backward()
         return loss.detach(), logs
     parts = [slice(first, first + micro_batch) for first in range(0, num_examples, micro_batch)]
@@ -75,6 +76,21 @@ def represented(objective: Objective, view: View, dtype: torch.dtype) -> Represe
         tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
         for tensor in found
     )
+
+
+def _of_each_view(objective: Objective, views: Sequence[View], dtype: torch.dtype) -> list[Representation]:
+    """What an objective makes of each view.
+
+    Where no example looks at another, all views pass at once: weights are standardised once a step, and matrix products
+    are larger.
+    """
+    alike = len({view.features.shape[1:] for view in views}) == 1
+    if len(views) == 1 or not (objective.independent and alike):
+        return [represented(objective, view, dtype) for view in views]
+    together = View(torch.cat([view.features for view in views]), JoinedDraws([view.draws for view in views]))
+    lengths = [len(view) for view in views]
+    tensors = [tensor.split(lengths) for tensor in represented(objective, together, dtype)]
+    return list(zip(*tensors, strict=True))
 
 
 def require_independent(objective: Objective, encoder: str, allowed: bool) -> None:

@@ -1,7 +1,8 @@
 """The fourth contract: what a pretraining objective, its data and the training loop owe each other.
 
-Source: paper, section 3 and appendix C. A step is `views`, then `represent` view by view (or micro-batch by
-micro-batch of a view), then one `loss` over all of them.
+Source: paper, section 3 and appendix C. A step is `views`, then `represent` of all views at once (view by
+view where examples look at each other, and micro-batch by micro-batch of a view where memory is small), then one `loss`
+over all of them.
 Shapes: B clips of this rank, V crops a clip, N samples, K labels.
 """
 
@@ -109,8 +110,8 @@ class Objective(nn.Module, ABC):
         crops: Crops V of each clip that the data draws.
         crop_seconds: Length of a crop.
         needs_labels: Whether a corpus without labels is refused.
-        independent: Whether `represent` treats every example by itself; False where a norm or a target looks across
-            the batch, which a gradient cache cannot cut.
+        independent: Whether `represent` treats every example by itself, so that a batch may be cut, and all views pass
+            as one; False where a norm or a target looks across the batch.
     """
 
     encoder: Encoder
