@@ -117,9 +117,12 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(manifest):
     [
         ("file,split\na.wav,train\n", ["no column 'label'", "'file', 'split'"]),
         ("label,split\nx,train\n", ["no column 'file'"]),
-        ("file,label\na.wav,x\n", ["no column 'split (or fold)'"]),
+        ("file,label\na.wav,x\n", ["no column 'split' (or 'fold')"]),
         ("file,lable,split\na.wav,x,train\n", ["unknown column 'lable'. Did you mean 'label'?"]),
         ("File,label,split\na.wav,x,train\n", ["unknown column 'File'. Did you mean 'file'?"]),
+        ("filename,label,split\na.wav,x,train\n", ["unknown column 'filename'. Did you mean 'file'?"]),
+        ("file,class,split\na.wav,x,train\n", ["unknown column 'class'. Did you mean 'label'?"]),
+        ("file;label;split\na.wav;x;train\n", ["separator seems to be ';', expected commas"]),
         ("file,label,split,grop\na.wav,x,train,g\n", ["unknown column 'grop'. Did you mean 'group'?"]),
         ("file,label,split,split\na.wav,x,train,\n", ["stands twice"]),
         (f"{GOOD}c.wav,x,tset\n", ["'c.wav'", "unknown split 'tset'", "train, training"]),

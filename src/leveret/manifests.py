@@ -20,6 +20,11 @@ from typing import Any
 from leveret.clips import Clip, Fold
 
 COLUMNS = ("task", "split", "label", "group", "source", "file", "seconds", "start", "end", "fold")
+# what other programs' tables call them; nearness alone would not find these
+ALIASES = {
+    "filename": "file", "file_name": "file", "filepath": "file", "path": "file", "class": "label", "category": "label",
+    "subset": "split",
+}  # fmt: skip
 SPLITS = {
     "train": "train", "training": "train",
     "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
@@ -296,18 +301,20 @@ def _check_columns(path: Path, columns: Sequence[str], slot_columns: Sequence[st
     if len(set(columns)) < len(columns):
         raise ManifestError(f"{path}: a column stands twice in {_shown(columns)}; rename or remove one")
     for column in columns:
-        near = get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.75)
+        alias = ALIASES.get(column.lower())
+        near = [alias] if alias else get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.75)
         if column not in COLUMNS and column not in slot_columns and near and near[0] not in columns:
             raise ManifestError(f"{path}: unknown column {column!r}. Did you mean {near[0]!r}?")
     missing = [name for name in ("file",) if name not in columns]
     if "label" not in columns and not slot_columns:
         missing.append("label")
+    missing = [repr(name) for name in missing]
     if "split" not in columns and "fold" not in columns:
-        missing.append("split (or fold)")
+        missing.append("'split' (or 'fold')")
     if missing:
-        raise ManifestError(
-            f"{path} has no column {' and no column '.join(map(repr, missing))}; it has {_shown(columns)}"
-        )
+        apart = len(columns) == 1 and next((mark for mark in (";", "\t", "|") if mark in columns[0]), "")
+        hint = f"; its separator seems to be {apart!r}, expected commas" if apart else ""
+        raise ManifestError(f"{path} has no column {' and no column '.join(missing)}; it has {_shown(columns)}{hint}")
 
 
 def _shown(columns: Sequence[str]) -> str:
