@@ -91,6 +91,8 @@ def test_help_never_imports_torch(words):
         (["evaluate", "--encoder", "melstats", "--tasks", "manifest:none.csv"], "no manifest at none.csv"),
         (["evaluate", "--encoder", "x.safetensors"], "no checkpoint at x.safetensors"),
         (["evaluate", "--encoder", "py:none.py:X"], "no file 'none.py'"),
+        (["evaluate", "--encoder", "none.py:X"], "such as py:none.py:X"),
+        (["evaluate", "--encoder", "melstats", "--tasks", "labels.csv"], "manifest:labels.csv"),
         (["evaluate", "--encoder", "hear:no_such_module"], "no module 'no_such_module' can be imported"),
         (["evaluate", "--encoder", "hf:nobody/nothing"], "no model 'nobody/nothing' here"),
         (["evaluate", "--encoder", "onnx:none.onnx"], "no file 'none.onnx'"),

@@ -21,7 +21,7 @@ from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
 from leveret.published_audio import DataFolder, Dataset, MissingDatasetError, Published
-from leveret.registry import entries, look_up, unknown_name
+from leveret.registry import UnknownNameError, entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
 from leveret.stimuli import noise
 from leveret.tasks.hf_parquet import unpacked
@@ -124,6 +124,11 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
         )  # fmt: skip
     if spec not in entries("encoders"):
         # the forms first: of many names the message shows but some
+        if Path(spec.partition(":")[0]).suffix == ".py":
+            raise UnknownNameError(
+                f"no encoder {spec!r}; a class of a file is py:FILE:CLASS, such as py:{spec}"
+                f"{'' if colon else ':MyEncoder'}"
+            )
         forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]
         raise unknown_name("encoder", spec, forms)
     chosen: EncoderConfig = look_up("encoders", spec)
@@ -186,6 +191,8 @@ def find_tasks(
         if name == HARES:
             tasks += _hares(data, missing)
             continue
+        if Path(spec).suffix in (".csv", ".parquet") and ":" not in spec:
+            raise UnknownNameError(f"no task {spec!r}; a table of your own is manifest:{spec}")
         owner = next((one for one in datasets().values() if name in one.tasks), None)
         entry = owner or look_up("tasks", name)
         only_this = (name,) if owner and name != owner.name else ()
