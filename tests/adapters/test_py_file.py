@@ -164,6 +164,19 @@ def test_an_error_in_the_users_own_file_is_the_users_to_see(spec):
         load_encoder(spec("class E\n"))
 
 
+def test_an_embed_that_fails_at_once_is_told_with_its_line_and_what_it_was_given(spec):
+    with pytest.raises(
+        AdapterError, match=r"(?s)E fails on .*\(2, 8000\): AssertionError.*mine.py:5: assert"
+    ) as caught:
+        load_encoder(spec(body("def embed(self, wave):\n    assert wave.ndim == 1")))
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+def test_a_file_without_a_class_asks_for_the_class(spec):
+    with pytest.raises(AdapterError, match="which class of the file"):
+        load_encoder(spec(GOOD).removesuffix(":E"))
+
+
 def test_an_encoder_that_is_not_deterministic_is_refused(spec):
     encoder = load_encoder(spec(body("def embed(self, wave): return wave[:, :3] + torch.rand(len(wave), 3)"))).encoder
     with pytest.raises(NotDeterministicError):

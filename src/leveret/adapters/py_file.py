@@ -6,6 +6,7 @@ The file is the user's own code and is run as such.
 """
 
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from jaxtyping import Float
@@ -37,6 +38,8 @@ def py_file_encoder(rest: str) -> Foreign:
     """
     file, _, name = rest.rpartition(":")
     path = Path(file)
+    if not file and Path(rest).is_file():
+        raise AdapterError(f"py:{rest}: which class of the file? Expected py:FILE:CLASS, such as py:{rest}:MyEncoder")
     if not file or not name or not path.is_file():
         raise AdapterError(
             f"py:{rest}: no file {file or rest!r}; expected py:FILE:CLASS, such as py:my_encoder.py:MyEncoder"
@@ -50,7 +53,20 @@ def py_file_encoder(rest: str) -> Foreign:
         encoder = found()
     except TypeError as error:
         raise AdapterError(f"py:{rest}: {name} cannot be made without arguments ({error})") from error
-    return Foreign(_wrapped(encoder, rest, name), name, [path])
+    try:
+        return Foreign(_wrapped(encoder, rest, name), name, [path])
+    except (AdapterError, MemoryError):
+        raise
+    except Exception as error:
+        waves = f"two waves of a second, a float32 tensor (2, {encoder.sample_rate})"
+        raise _failed(rest, path, f"{name} fails on {waves}", error) from error
+
+
+def _failed(rest: str, path: Path, what: str, error: Exception) -> AdapterError:
+    """What the user's code raised, and the last line of their file that led there; LEVERET_DEBUG=1 shows the rest."""
+    lines = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
+    where = f"\n  {path}:{lines[-1].lineno}: {lines[-1].line}" if lines else ""
+    return AdapterError(f"py:{rest}: {what}: {type(error).__name__}: {error}{where}\n  LEVERET_DEBUG=1 shows all of it")
 
 
 def _wrapped(encoder: Any, rest: str, name: str) -> Encoder:
