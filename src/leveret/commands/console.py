@@ -97,6 +97,8 @@ def print_table(
     for number, row in enumerate(rows):
         cells = (safe(cell) for cell in row)
         table.add_row(*(f"[dim]{cell}[/dim]" if (number, k) in grey else cell for k, cell in enumerate(cells)))
+    # side by side with one space in place of two before words are broken
+    table.collapse_padding = out.measure(table, options=out.options.update(width=10_000)).maximum > out.width
     out.print(table)
     if grey:
         out.print("grey: the paper's split was never published, so its score is about other clips")
