@@ -166,7 +166,7 @@ def test_an_error_in_the_users_own_file_is_the_users_to_see(spec):
 
 def test_an_embed_that_fails_at_once_is_told_with_its_line_and_what_it_was_given(spec):
     with pytest.raises(
-        AdapterError, match=r"(?s)E fails on .*\(2, 8000\): AssertionError.*mine.py:5: assert"
+        AdapterError, match=r"(?s)E fails on .*\(2, 8000\): AssertionError.*mine.py:6: assert"
     ) as caught:
         load_encoder(spec(body("def embed(self, wave):\n    assert wave.ndim == 1")))
     assert isinstance(caught.value.__cause__, AssertionError)
