@@ -5,7 +5,7 @@ import torch
 from leveret.batches import CropRule
 from leveret.checkpoint import CheckpointError, save_checkpoint
 from leveret.contracts import Encoder
-from leveret.loading import NotDeterministicError, create_encoder, fingerprint, load_encoder
+from leveret.loading import NotDeterministicError, NotFiniteError, create_encoder, fingerprint, load_encoder
 from leveret.registry import UnknownNameError, look_up
 from leveret.runner import Compute, runners_of
 
@@ -142,6 +142,11 @@ def test_an_encoder_that_takes_long_waves_only_gets_them():
 def test_an_encoder_that_changes_its_mind_is_refused(answers):
     with pytest.raises(NotDeterministicError, match="on a second call; put it in eval mode"):
         fingerprint(Toy(answers), CPU)
+
+
+def test_an_encoder_that_gives_no_numbers_is_told_before_any_clip_is_blamed():
+    with pytest.raises(NotFiniteError, match="NaN or infinity for ordinary noise"):
+        fingerprint(Toy(lambda call: float("nan")), CPU)
 
 
 def test_rounding_is_no_change_of_mind():

@@ -74,12 +74,10 @@ class DataRoots:
         if place is None:
             raise MissingDatasetError(
                 f"nobody says where {dataset.title} lies: give --data ROOT (with a folder {dataset.name} in it), "
-                f"--data {dataset.name}=PATH, or set {VARIABLE}; it is to be had from {dataset.source}"
+                f"--data {dataset.name}=PATH, or set {VARIABLE}; {_where_from(dataset)}"
             )
         if not place.is_dir():
-            raise MissingDatasetError(
-                f"no {dataset.title} at {place}: no such folder; it is to be had from {dataset.source}"
-            )
+            raise MissingDatasetError(f"no {dataset.title} at {place}: no such folder; {_where_from(dataset)}")
         return DataFolder(place, self.labels.get(dataset.name), self.variant(dataset))
 
     def variant(self, dataset: Published) -> str:
@@ -105,3 +103,7 @@ def _named(word: str, names: Sequence[str]) -> tuple[str, Path] | None:
     if equals and name not in names and not Path(word).exists():
         raise DatasetError(f"no dataset {name!r} in {word!r}; known: {', '.join(names) or 'none'}")
     return (name, Path(os.path.expanduser(path))) if equals and name in names else None
+
+
+def _where_from(dataset: Published) -> str:
+    return f"it is to be had from {dataset.source} (`leveret data get {dataset.name}` fetches it, or says how)"

@@ -30,6 +30,10 @@ LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of fea
 DETERMINISM_TOLERANCE = 1e-3  # of the vectors' norm; a dropout left on moves them by far more
 
 
+class NotFiniteError(ValueError):
+    """An encoder that makes NaN or infinity of ordinary noise."""
+
+
 class NotDeterministicError(ValueError):
     """An encoder that gives other vectors for the same waves on a second call."""
 
@@ -268,6 +272,7 @@ def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None
     """Vectors (8, D) of eight fixed waves of 1 s: how the encoder behaves, whatever its code says.
 
     Raises:
+        NotFiniteError: Its vectors are no numbers.
         NotDeterministicError: A second call gives other vectors.
     """
     white = noise(2022, 8 * encoder.sample_rate).reshape(8, -1)
@@ -279,6 +284,11 @@ def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None
     batch = torch.from_numpy(np.pad(waves, ((0, 0), (0, max(0, encoder.min_samples - waves.shape[1]))))).to(device)
     with torch.inference_mode():
         first, second = (encoder(batch, layer).float().cpu().numpy() for _ in range(2))
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise NotFiniteError(
+            "the encoder gives NaN or infinity for ordinary noise; are its weights numbers, and does a logarithm or a "
+            "division in it guard against zero? `leveret check` says for which sounds"
+        )
     difference, size = float(np.linalg.norm(first - second)), float(max(np.linalg.norm(first), np.linalg.norm(second)))
     if difference > DETERMINISM_TOLERANCE * size:
         raise NotDeterministicError(

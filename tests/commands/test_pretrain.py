@@ -99,7 +99,7 @@ def test_a_recipe_at_small_scale_is_written_into_the_checkpoint_with_what_was_ch
     assert changed["corpus"] == f"{sounds} (audioset)"
     assert changed["encoder"] == "nfnet_tiny (slowfast_nfnet_small)"
     assert changed["batch"] == "8 (128)"
-    assert "recipe slowfast_nfnet_f0_simclr, scale small, changed: corpus=" in err
+    assert "recipe slowfast_nfnet_f0_simclr, scale small, changed (and its own): corpus=" in err
 
 
 def test_a_small_recipe_takes_shorter_crops_where_clips_are_short(leveret, sounds, tmp_path):
@@ -118,7 +118,7 @@ def test_a_dry_run_shows_recipe_and_run_and_leaves_nothing(leveret, tmp_path, mo
     assert status == 0, err
     assert "recipe   wav2vec2_librispeech: tables 2, 4, row Wav2Vec2.0" in out
     assert "this run wav2vec2_small by wav2vec2; batch 64," in " ".join(out.split())
-    assert "changed: batch=64 (128)" in " ".join(out.split())
+    assert "changed (and the recipe's own): batch=64 (128)" in " ".join(out.split())
     status, out, _ = leveret("--recipe", "wav2vec2_librispeech", "--dry-run", "--json")
     assert (status, json.loads(out)["batch"], json.loads(out)["steps"]) == (0, 256, 80_000)
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from leveret.checking.examined import Examined, moved, networks, share
 from leveret.findings import Finding
-from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, fingerprint
+from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, NotFiniteError, fingerprint
 
 ROUNDING = 1e-4
 """Batches of another size are summed in another order; single precision errs by far less than this."""
@@ -67,7 +67,7 @@ def check_determinism(examined: Examined) -> Finding:
         )
     try:
         fingerprint(examined.encoder, examined.device)
-    except NotDeterministicError as error:
+    except (NotDeterministicError, NotFiniteError) as error:
         return Finding("fail", "determinism", str(error).split(";")[0], expected, advice)
     examined.advance(16.0)
     if worst > 0:

@@ -67,7 +67,7 @@ class Export:
             }  # fmt: skip
             sys.stdout.write(json.dumps(summary) + "\n")
         else:
-            compared = "not read again" if difference is None else f"at most {difference:.1e} from torch"
+            compared = "not compared with torch" if difference is None else f"at most {difference:.1e} from torch"
             out.print(
                 f"{safe(exported.name)}, {origin}, {exported.encoder.sample_rate} Hz to "
                 f"{exported.encoder.embed_dim} numbers, {compared}: {safe(self.output)}",

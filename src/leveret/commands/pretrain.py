@@ -266,7 +266,9 @@ class Pretrain:
         named = corpus.spec if corpus.shards is None else corpus.shards.facts.source
         config = replace(config, changed=recipe.changes(config, named, self.join))
         if config.changed:
-            reporter.say(f"recipe {recipe.name}, scale {config.scale}, changed: {', '.join(config.changed)}")
+            reporter.say(
+                f"recipe {recipe.name}, scale {config.scale}, changed (and its own): {', '.join(config.changed)}"
+            )
         return config
 
     def _output(self, config: "PretrainConfig") -> Path:
@@ -329,7 +331,7 @@ class Pretrain:
                 out.print(safe(line), soft_wrap=True)
         told = f"{config.encoder} by {config.objective}; batch {config.batch:,}, {config.steps:,} steps, "
         told += f"crops of {config.objective_config.crop_seconds:g} s"
-        changed = f"; changed: {', '.join(config.changed)}" if config.changed else ""
+        changed = f"; changed (and the recipe's own): {', '.join(config.changed)}" if config.changed else ""
         out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
 
     def _tell(self, step: int, checkpoint: Path) -> None:

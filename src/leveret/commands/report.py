@@ -37,7 +37,7 @@ class Report:
     """Run folders, folders of run folders; published rows to stand beside HARES (`leveret list published`), in place of
     those of the paper's table 4."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The file; by default report.html, and standard output for a table."""
+    """The file; by default report.html, of a pretraining pretraining.html, and standard output for a table."""
     table: Literal["markdown", "csv", "latex"] | None = None
     """A table in the layout of the paper's table 4 in place of the page."""
     figures: Path | None = None
@@ -58,9 +58,8 @@ class Report:
 
     def _training(self, names: list[str]) -> int:
         """The page of a pretraining."""
-        from leveret.report.page import REPORT
         from leveret.report.rendering import write_page
-        from leveret.report.training_page import training_page
+        from leveret.report.training_page import TRAINING_REPORT, training_page
         from leveret.report.training_run import read_training_run
         from leveret.vectors import check_format
 
@@ -69,7 +68,7 @@ class Report:
                 f"{names[0]} is a pretraining, whose page stands alone and has no table or figures; give it alone, "
                 "and runs of `leveret evaluate` in another call"
             )
-        output = self.output if self.output is not None else Path(REPORT)
+        output = self.output if self.output is not None else Path(TRAINING_REPORT)
         check_format(output, (".html",))
         run = read_training_run(Path(names[0]))
         write_page(output, training_page(run))

@@ -15,6 +15,7 @@ from leveret.report.training_run import TrainingRun
 from leveret.text import percent
 
 PROBE, FLOOR = "probe/", "melstats/"
+TRAINING_REPORT = "pretraining.html"
 OPTIMIZER = {"rate": "learning rate", "gradient_norm": "gradient norm"}
 SPEED = {"crops_per_second": "crops a second", "share_of_peak": "share of the processor's peak"}
 MEMORY = "memory_bytes"

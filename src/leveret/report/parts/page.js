@@ -326,4 +326,6 @@
   const asked = () => { const found = /^#task-(\d+\.\d+\.\d+)$/.exec(location.hash); if (found) open(found[1], true); };
   addEventListener("hashchange", asked);
   asked();
+  const cells = document.querySelectorAll("[data-open]");
+  if (cells.length === 1 && !location.hash) open(cells[0].dataset.open, false);
 })();
