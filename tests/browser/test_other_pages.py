@@ -60,6 +60,11 @@ def test_a_pretraining_shows_its_curves(opened, in_file, tmp_path, width):
     looked_at(seen, path)
 
 
+def test_a_page_of_one_score_has_it_open(opened, in_file, tmp_path):
+    seen = opened(in_file(page([write_run(tmp_path / "run", [scored(single(0.5))])])))
+    assert seen.driver.find_element(By.CSS_SELECTOR, ".detail").is_displayed()
+
+
 def test_hostile_names_make_nothing(opened, in_file, tmp_path):
     classes = (HOSTILE, *(f"{HOSTILE}{k}" for k in range(3)))
     found = [scored(single(0.5, classes, clip=HOSTILE + "{}.wav"), HOSTILE)]
