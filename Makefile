@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # modules are compiled when they are first imported: pip would take a minute for all of them, most of which never are
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# where a user's settings forbid to keep what was compiled, each of a hundred processes would compile torch anew
+export PYTHONDONTWRITEBYTECODE :=
 # one test process a core, and each computes on one thread: more would wait for each other
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
