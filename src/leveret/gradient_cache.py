@@ -33,15 +33,19 @@ def add_gradients(
     Args:
         views: What `Objective.views` gave.
         dtype: bfloat16 has `represent` run under autocast; the loss is float32 at least in any case.
-        micro_batch: Examples of a view at once; None is all of them, and no cache.
+        micro_batch: Examples at once, with all their views where none looks at another; None is all of them, and no
+            cache.
     """
     num_examples = len(views.inputs[0])
-    if micro_batch is None or micro_batch >= num_examples:
-        loss, logs = objective.loss(_of_each_view(objective, views.inputs, dtype), views)
+    size = num_examples if micro_batch is None else micro_batch
+    parts = [slice(first, first + size) for first in range(0, num_examples, size)]
+    passes = _passes(objective, views.inputs, parts)
+    if len(parts) == 1:
+        found = [represented(objective, some, dtype) for some in passes]
+        loss, logs = objective.loss(_by_view(found, len(parts), len(views.inputs)), views)
         loss.backward()
         return loss.detach(), logs
-    parts = [slice(first, first + micro_batch) for first in range(0, num_examples, micro_batch)]
-    *others, last = [view[part] for view in views.inputs for part in parts]
+    *others, last = passes
     # 1. representations without a graph; running statistics must not move twice
     with torch.no_grad(), nullcontext() if objective.independent else unmoved(objective):
         cached = [represented(objective, some, dtype) for some in others]
@@ -52,8 +56,7 @@ def add_gradients(
         for representation in (*cached, kept)
     ]
     # 2. the loss, and its gradient by them
-    of_views = [leaves[first : first + len(parts)] for first in range(0, len(leaves), len(parts))]
-    loss, logs = objective.loss([_whole(of_view) for of_view in of_views], views)
+    loss, logs = objective.loss(_by_view(leaves, len(parts), len(views.inputs)), views)
     loss.backward()
     # 3. each example's gradient is carried back; all but the last are represented again for that
     _carry_back(kept, leaves.pop())
@@ -61,6 +64,31 @@ def add_gradients(
     for some, leaf in zip(others, leaves, strict=True):
         _carry_back(represented(objective, some, dtype), leaf)
     return loss.detach(), logs
+
+
+def _passes(objective: Objective, views: Sequence[View], parts: Sequence[slice]) -> list[View]:
+    """What goes through the network at once: a part of every view, or of one where an example looks at others.
+
+    Together weights are standardised once for all views, and matrix products are larger.
+    """
+    alike = len({view.features.shape[1:] for view in views}) == 1
+    if len(views) == 1 or not (objective.independent and alike):
+        return [view[part] for view in views for part in parts]
+    together = [[view[part] for view in views] for part in parts]
+    return [
+        View(torch.cat([view.features for view in some]), JoinedDraws([view.draws for view in some]))
+        for some in together
+    ]
+
+
+def _by_view(found: Sequence[Representation], num_parts: int, num_views: int) -> list[Representation]:
+    """What was made of each view, from what was made in each pass."""
+    if len(found) > num_parts:  # view by view
+        of_views = [found[first : first + num_parts] for first in range(0, len(found), num_parts)]
+    else:
+        pieces = [list(zip(*(tensor.chunk(num_views) for tensor in one), strict=True)) for one in found]
+        of_views = list(zip(*pieces, strict=True))
+    return [tuple(torch.cat(tensors) for tensors in zip(*of_view, strict=True)) for of_view in of_views]
 
 
 def represented(objective: Objective, view: View, dtype: torch.dtype) -> Representation:
@@ -76,21 +104,6 @@ def represented(objective: Objective, view: View, dtype: torch.dtype) -> Represe
         tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
         for tensor in found
     )
-
-
-def _of_each_view(objective: Objective, views: Sequence[View], dtype: torch.dtype) -> list[Representation]:
-    """What an objective makes of each view.
-
-    Where no example looks at another, all views pass at once: weights are standardised once a step, and matrix products
-    are larger.
-    """
-    alike = len({view.features.shape[1:] for view in views}) == 1
-    if len(views) == 1 or not (objective.independent and alike):
-        return [represented(objective, view, dtype) for view in views]
-    together = View(torch.cat([view.features for view in views]), JoinedDraws([view.draws for view in views]))
-    lengths = [len(view) for view in views]
-    tensors = [tensor.split(lengths) for tensor in represented(objective, together, dtype)]
-    return list(zip(*tensors, strict=True))
 
 
 def require_independent(objective: Objective, encoder: str, allowed: bool) -> None:
@@ -122,11 +135,6 @@ def unmoved(module: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in before:
                 buffer.copy_(value)
-
-
-def _whole(parts: Sequence[Representation]) -> Representation:
-    """The representation of all examples."""
-    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
 def _carry_back(representation: Representation, leaves: Representation) -> None:

@@ -44,8 +44,8 @@ class PretrainConfig:
         dtype: bfloat16 is autocast of the networks; weights, standardised filters and losses stay float32.
         compile: The encoder becomes machine code at its first call.
         recompute: Activations of blocks are computed again in the backward pass.
-        micro_batch: Examples of a view that a process represents at once; None is all of them. The gradient stays that
-            of the whole batch.
+        micro_batch: Clips that a process represents at once; None is all of them. The gradient stays that of the whole
+            batch.
         allow_batch_norm: Micro-batches even where their statistics are not the batch's.
         ema_decay: The encoder that is kept is this moving average of the weights; None keeps the weights themselves.
         deterministic: The same losses from the same start, bit for bit, also on a GPU.
