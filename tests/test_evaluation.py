@@ -257,6 +257,8 @@ def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monk
     )
     (run,) = evaluate("melstats", specs, "quick", config=config)
     assert scored == ["tones-2"]
+    assert "going on with" in (said := (run.folder / "log.txt").read_text())
+    assert "1 of 2 tasks are scored" in said
     assert [result.task for result in run.scorecard.tasks] == ["tones", "tones"]
     assert list(config.output.iterdir()) == [run.folder]
 

@@ -162,6 +162,10 @@ class Evaluation:
         for entrant in shown:
             name = f"{_slug(entrant.about['name'])}-{_slug(self.config.protocol.title)}-{stamp}"
             entrant.writer = RunWriter(self.config.output / name, self._identity(entrant))
+            if done := entrant.writer.finished():
+                reporter.say(
+                    f"going on with {entrant.writer.folder}: {len(done)} of {len(self.works)} tasks are scored"
+                )
         keys = list(task_keys([(work.task.suite, work.task.name) for work in self.works]))
         pairs = list(zip(self.works, keys, strict=True))
         try:

@@ -157,6 +157,7 @@ def test_ctrl_c_says_how_to_go_on(leveret, sounds, tmp_path, monkeypatch):
     [
         ((), "0 values of --data; expected one thing to train on"),
         (("--data", "nowhere"), "no corpus 'nowhere'"),
+        (("--data", "nowhere/sounds"), "no folder nowhere/sounds; expected one with audio files"),
         (("--data", "sounds", "--encoder", "nfnet_tny"), "Did you mean 'nfnet_tiny'"),
         (("--recipe", "resnet50_simclr"), "to follow the recipe with other audio, name that: --corpus"),
         (("--recipe", "resnet_simclr"), "Did you mean 'resnet50_simclr'"),

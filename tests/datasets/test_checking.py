@@ -12,7 +12,7 @@ from leveret import cli
 from leveret.dataroots import DataRoots
 from leveret.datasets.checking import examine
 from leveret.datasets.listing import listed
-from leveret.datasets.names import published
+from leveret.datasets.names import named, published
 from leveret.datasets.subjects import of_published, subject
 from leveret.progress import Reporter
 from leveret.published_audio import Corpus, DataFolder
@@ -265,3 +265,8 @@ def test_the_real_esc50_is_well(shared, capsys):
     assert status == 0
     assert "train 8,000, test 2,000, over 5 folds, as published" in out
     assert "all 2,000 clips, by their headers" in out
+
+
+def test_a_table_in_the_place_of_a_dataset_is_told_its_prefix():
+    with pytest.raises(ValueError, match=r"a table of your own is manifest:labels\.csv"):
+        named(["labels.csv"])

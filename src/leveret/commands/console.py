@@ -15,6 +15,7 @@ from leveret.progress import Advance, Reporter
 from leveret.text import printable
 
 PATIENCE_SECONDS = 2.0
+LINE_SECONDS = 60.0  # between lines of progress where there is no terminal: in a file or a pipe
 
 # results go to standard output, what happens meanwhile to standard error, so that a pipe gets results alone
 # a pipe has no width of its own; eighty columns would fold every table
@@ -24,7 +25,7 @@ err = Console(stderr=True, highlight=False, emoji=False)
 
 
 class ConsoleReporter(Reporter):
-    """Bars with rate and time left on a terminal; lines of text everywhere."""
+    """Bars with rate and time left on a terminal, elsewhere a line a minute; lines of text everywhere."""
 
     def say(self, text: str) -> None:
         """Print to standard error."""
@@ -44,10 +45,10 @@ class ConsoleReporter(Reporter):
         )
         row = bar.add_task(safe(label), total=total, rate="")
         started = time.monotonic()
-        done, first, shown = 0.0, None, False
+        done, first, shown, told = 0.0, None, False, 0.0
 
         def advance(amount: float) -> None:
-            nonlocal done, first, shown
+            nonlocal done, first, shown, told
             done += amount
             if first is None:  # work that was cached counts as done, not as speed
                 first = amount if unit and time.monotonic() - started < 0.05 else 0.0
@@ -57,6 +58,9 @@ class ConsoleReporter(Reporter):
                 shown = True
             rate = f"{(done - first) / elapsed:,.0f} {unit}/s" if unit and elapsed > 0 else ""
             bar.update(row, completed=done, rate=rate)
+            if not err.is_terminal and elapsed - told > LINE_SECONDS and first < done < total:
+                told, left = elapsed, elapsed * (total - done) / (done - first)
+                self.say(f"{label}: {done / total:.0%}{', ' * bool(rate)}{rate}, {in_time(left)} left")
 
         try:
             yield advance

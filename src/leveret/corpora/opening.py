@@ -38,7 +38,7 @@ def open_corpus(spec: str, data: DataRoots = DataRoots()) -> TrainingCorpus:
         data: Where published audio lies.
 
     Raises:
-        CorpusError: It is empty, or its labels do not fit.
+        CorpusError: It is not there or empty, or its labels do not fit.
         ShardError: Shards are missing, cut or damaged.
         DatasetError: Published audio is not there, or not as it was published.
         ManifestError: The table is wrong.
@@ -57,6 +57,8 @@ def open_corpus(spec: str, data: DataRoots = DataRoots()) -> TrainingCorpus:
     if name == MANIFEST or path.suffix in _TABLES:
         clips = read_training(path)
         return TrainingCorpus(spec, clips, tuple(sorted({label for clip in clips for label in clip.labels})))
+    if os.sep in spec:
+        raise CorpusError(f"no folder {path}; expected one with audio files or tar shards in it, or a table FILE.csv")
     raise unknown_name("corpus", spec, [*corpora(), *_FORMS])
 
 

@@ -1,6 +1,7 @@
 """Which published audio a word of the command line means: a dataset, one of its tasks, a corpus, or `hares`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from leveret.loading import datasets
 from leveret.published_audio import Corpus, Dataset, Published
@@ -25,6 +26,7 @@ def named(words: Sequence[str]) -> list[Published]:
 
     Raises:
         UnknownNameError: A word means nothing.
+        ValueError: It is a table.
     """
     known = published()
     owners = {task: one for one in known.values() if isinstance(one, Dataset) for task in one.tasks}
@@ -34,6 +36,8 @@ def named(words: Sequence[str]) -> list[Published]:
             found |= {name: one for name, one in known.items() if isinstance(one, Dataset)}
             continue
         one = known.get(word) or owners.get(word)
+        if one is None and Path(word).suffix in (".csv", ".parquet"):
+            raise ValueError(f"{word} is no published dataset; a table of your own is manifest:{word}")
         if one is None:
             raise unknown_name("dataset", word, dict.fromkeys([*known, *owners, HARES]))
         found[one.name] = one
