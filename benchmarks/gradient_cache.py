@@ -20,6 +20,7 @@ from timing import ratios, table, taken_in_turn
 
 from leveret.draws import of_batch
 from leveret.gradient_cache import add_gradients
+from leveret.machine import keep_freed_memory
 from leveret.objectives.contrast import ntxent
 from leveret.pretext import Objective, View, Views
 from leveret.training import build_learner
@@ -86,6 +87,7 @@ def main() -> None:
     """Time all in turn, print two tables."""
     options = parse()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as the command does
     torch.manual_seed(0)
     learner = build_learner(named_config(options.encoder, "simclr"), TrainingData(), torch.device("cpu"))
     batch, micro = options.batch, options.micro_batch

@@ -17,6 +17,7 @@ import torch
 from timing import ratios, table, taken_in_turn
 
 from leveret.loading import create_encoder
+from leveret.machine import keep_freed_memory
 
 PAPER_MS = {
     "slowfast_resnet50_no_norm": 131.1,
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as the command does
     torch.manual_seed(0)
     features = torch.randn(options.batch, 1, options.frames, options.mels)
     steps = {name: step_of(name, features) for name in PAPER_MS}

@@ -32,6 +32,7 @@ from leveret.draws import of_batch
 from leveret.encoders.slowfast import SlowFastConfig, SlowFastNFNet
 from leveret.frontend import standardise
 from leveret.gradient_cache import add_gradients
+from leveret.machine import keep_freed_memory
 from leveret.objectives.simclr import SimCLR
 from leveret.optim import ADAM_BETAS, ADAM_EPS, PEAK_RATE
 from leveret.pretext import View, Views
@@ -108,6 +109,7 @@ def check(jax_step: JaxStep, learner: Learner, views: Views, run: Callable[[], t
 def main() -> None:
     """Check, time, print a table."""
     torch.set_num_threads(OPTIONS.threads)
+    keep_freed_memory()  # as the command does; JAX gains from it as well
     learner, views = learner_and_views()
     objective, optimizer = learner.objective, learner.optimizer
     assert isinstance(objective, SimCLR), objective

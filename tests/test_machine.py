@@ -1,5 +1,7 @@
+import ctypes
 import mmap
 import os
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +11,7 @@ from leveret.machine import (
     forget_peak,
     has_bfloat16,
     has_cxx_compiler,
+    keep_freed_memory,
     num_cores,
     resident_bytes,
 )
@@ -75,3 +78,34 @@ def test_the_peak_is_that_since_it_was_forgotten():
     assert peak is not None
     assert 0.9 * size < peak - before < 1.5 * size
     assert now - before < size / 4
+
+
+AFTER_ONE_BLOCK = """
+import ctypes, sys
+from leveret.machine import keep_freed_memory, resident_bytes
+assert sys.argv[1] == "as it is" or keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, size = ctypes.c_void_p, 200_000_000
+before = resident_bytes()
+block = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(size)))
+libc.memset(block, 1, ctypes.c_size_t(size))
+libc.free(block)
+print((resident_bytes() - before) / size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="of glibc")
+def test_what_is_freed_is_kept_where_that_is_asked_for():
+    kept = {}
+    for wish in ("as it is", "keep"):
+        told = subprocess.run(
+            [sys.executable, "-c", AFTER_ONE_BLOCK, wish], capture_output=True, text=True, check=True, timeout=60
+        )
+        kept[wish] = float(told.stdout)
+    assert kept["as it is"] < 0.1
+    assert kept["keep"] > 0.9
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_memory()

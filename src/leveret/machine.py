@@ -7,9 +7,11 @@ import ctypes
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
 def num_cores() -> int:
@@ -57,7 +59,7 @@ def forget_peak() -> bool:
 
     What the C library keeps of freed memory goes back first, or work that fits into it would seem to take none.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc has it
+    trim = _of_glibc("malloc_trim")
     if trim is not None:
         trim(0)
     try:
@@ -65,3 +67,18 @@ def forget_peak() -> bool:
     except OSError:
         return False
     return True
+
+
+def keep_freed_memory() -> bool:
+    """Have this process keep what it frees for what it takes next; False where the C library is not glibc.
+
+    A training step frees hundreds of megabytes in large blocks, and the next one takes as many. The C library gives
+    such blocks back at once, and the system clears each page anew: up to two fifths of a small network's step on a CPU.
+    """
+    setting = _of_glibc("mallopt")
+    return setting is not None and bool(setting(_MMAP_MAX, 0)) and bool(setting(_TRIM_THRESHOLD, -1))
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    found: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    return found

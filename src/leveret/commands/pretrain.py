@@ -132,6 +132,7 @@ class Pretrain:
         import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.corpora.streaming import CropStream, crop_batches
+        from leveret.machine import keep_freed_memory
         from leveret.pretext import Objective
         from leveret.provenance import about_this_start
         from leveret.recipes import find_recipe
@@ -147,6 +148,8 @@ class Pretrain:
             return 0
         output = self._output(config)
         compute = Compute(device=self.device)
+        if compute.torch_device().type == "cpu":
+            keep_freed_memory()
         distributed.start()
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
         probe = self._probe(config, output, compute, reporter)  # first: a misspelt task must not wait for the digests
