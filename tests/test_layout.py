@@ -14,7 +14,7 @@ LEVELS = {
     "draws": 0, "resampling": 0.5, "array_pickle": 0, "interrupts": 0,
     "audio": 1, "manifests": 1, "contracts": 1, "augment": 1, "frontend": 1, "layers": 1, "paper": 1, "runs": 1,
     "vectors": 1, "content": 1, "packages": 1, "journal": 1, "tensor_files": 1, "archives": 1, "published_audio": 1.5,
-    "arithmetic": 1, "precision": 1, "collectives": 1, "pretext": 1.5, "replica_norm": 1.5,
+    "arithmetic": 1, "hollow": 1, "precision": 1, "collectives": 1, "pretext": 1.5, "replica_norm": 1.5,
     "batches": 2, "comparison": 2, "embedding_map": 2, "dataroots": 2, "records": 2, "shards": 2, "training_log": 2,
     "prediction_scores": 2,
     "encoders": 2, "adapters": 2, "tasks": 2, "probes": 2,

@@ -31,7 +31,7 @@ def scores(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("floors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEVERET_HOME", str(folder / "home"))
-        config = EvaluateConfig(crop="clip", compute=Compute(device="cpu"), output=folder / "runs")
+        config = EvaluateConfig(crop="clip", compute=Compute(device="cpu"), output=folder / "runs", embedding_map=False)
         spec = f"manifest:{shared / 'data' / 'dev' / 'manifest.csv'}"
         (run,) = evaluate("melstats", spec, "quick", config=config)
     return {result.task: result for result in run.scorecard.tasks}

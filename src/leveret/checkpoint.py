@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from leveret.contracts import Encoder, EncoderConfig
+from leveret.hollow import hollow
 from leveret.registry import look_up
 from leveret.tensor_files import read_tensors, write_tensors
 
@@ -95,7 +96,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"the header of {path} is damaged ({type(error).__name__}: {error})") from error
     config: EncoderConfig = config_from_json(name, values)
     try:
-        with torch.device("meta"):  # a config that asks for more memory than there is must not get it
+        with hollow():  # a config that asks for more memory than there is must not get it
             config.build().load_state_dict(weights, assign=True)
         with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten at once
             encoder = config.build()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from leveret.array_pickle import read_arrays
 from leveret.contracts import Encoder
+from leveret.hollow import hollow
 from leveret.registry import look_up
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -83,9 +84,9 @@ def from_haiku(arrays: Arrays, name: str = "") -> Imported:
     root, below = _rooted(arrays)
     tried = []
     for candidate in [name] if name else CANDIDATES[root]:
-        with torch.device("meta"):
-            hollow = look_up("encoders", candidate).build()
-        wrong = _misfit(hollow, below)
+        with hollow():
+            shapes = look_up("encoders", candidate).build()
+        wrong = _misfit(shapes, below)
         if not wrong:
             encoder = look_up("encoders", candidate).build().eval()
             paths = haiku_paths(encoder)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import torch
-
 from leveret.description import in_words, macs
+from leveret.hollow import hollow
 from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.paper import DOMAINS, PublishedRow, published_row
 from leveret.registry import look_up, unknown_name
@@ -246,7 +245,7 @@ def _told(config: PretrainConfig) -> dict[str, object]:
 
 @cache
 def _macs(encoder: str, crop_seconds: float) -> int:
-    with torch.device("meta"):  # only shapes
+    with hollow():
         return macs(look_up("encoders", encoder).build(), crop_seconds)
 
 

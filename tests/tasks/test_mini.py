@@ -51,7 +51,7 @@ def test_every_file_is_listed_with_its_digest(suite, rows):
         assert sha256((suite / name).read_bytes()).hexdigest() == digest
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_same_bytes_are_made_again(suite, tmp_path):
     mini.make_suite(tmp_path / "again")
     assert (tmp_path / "again/listing.json").read_bytes() == (suite / "listing.json").read_bytes()

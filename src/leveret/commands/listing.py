@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import tyro
@@ -31,7 +33,11 @@ class List:
         """Look, print."""
         from leveret.registry import ROOMS
 
-        others = {"recipes": _recipes, "published": _published}
+        # to estimate a training its network's operations are counted, which takes seconds
+        others: dict[str, Callable[[], list[dict[str, object]]]] = {
+            "recipes": partial(_recipes, timed=self.what == "recipes"),
+            "published": _published,
+        }
         rooms = [*ROOMS, "recipes", "formats", "published"] if self.what == "all" else [self.what]
         if self.what == "encoders":
             rooms.append("adapters")  # the other encoders that a spec can name
@@ -68,11 +74,10 @@ def _entries(room: str) -> list[dict[str, object]]:
 
 
 def _encoder(name: str) -> dict[str, object]:
-    import torch
-
+    from leveret.hollow import hollow
     from leveret.registry import look_up
 
-    with torch.device("meta"):  # no memory, no time: only shapes
+    with hollow():
         encoder = look_up("encoders", name).build()
     return {
         "name": name,
@@ -82,7 +87,7 @@ def _encoder(name: str) -> dict[str, object]:
     }
 
 
-def _recipes() -> list[dict[str, object]]:
+def _recipes(timed: bool) -> list[dict[str, object]]:
     from leveret.recipes import GPU, in_days, recipes
 
     return [
@@ -93,7 +98,7 @@ def _recipes() -> list[dict[str, object]]:
             "data": recipe.row.pretrain_data,
             "batch": recipe.batch,
             "steps": recipe.steps,
-            f"{GPU}, estimated": in_days(recipe.gpu_seconds),
+            **({f"{GPU}, estimated": in_days(recipe.gpu_seconds)} if timed else {}),
             "tables": " ".join(map(str, recipe.row.tables)),
             "HARES": recipe.row.averages["hares"],
         }

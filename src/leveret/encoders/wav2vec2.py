@@ -69,8 +69,10 @@ class PositionalConv(nn.Module):
         super().__init__()
         self.groups = groups
         std = (4 / (kernel * width)) ** 0.5
-        self.weight = nn.Parameter(std * torch.randn(width, width // groups, kernel))
-        self.gain: nn.Parameter | None = nn.Parameter(self._norms().detach().clone())
+        self.weight = nn.Parameter(nn.init.normal_(torch.empty(width, width // groups, kernel), std=std))
+        self.gain: nn.Parameter | None = nn.Parameter(torch.ones(1, 1, kernel))
+        if not self.weight.is_meta:  # shapes alone have no norms
+            self.gain.data.copy_(self._norms())
         self.bias = nn.Parameter(torch.zeros(width))
 
     def _norms(self) -> Float[Tensor, "1 1 k"]:
