@@ -189,7 +189,7 @@ def recipes() -> Mapping[str, Recipe]:
     byola = Recipe(
         name="byola_audioset", encoder="byola_cnn_64mels_dataset", objective="byola", batch=256,
         steps=steps_of_epochs(100, AUDIOSET_CLIPS, 256), rate=3e-4, warmup_steps=0, schedule="constant",
-        small_encoder="byola_cnn_64mels_dataset_small", small_steps=800,
+        small_encoder="byola_cnn_64mels_dataset_small", small_steps=1_500,
     )  # fmt: skip
     return {recipe.name: recipe for recipe in [*found, byola]}
 
