@@ -22,6 +22,7 @@ from leveret.draws import of_batch
 from leveret.gradient_cache import add_gradients
 from leveret.inference import for_inference
 from leveret.loading import create_encoder
+from leveret.optim import PEAK_RATE
 from leveret.precision import exact_float32
 from leveret.pretext import CropBatch
 from leveret.training import build_learner
@@ -88,7 +89,8 @@ def training(name: str, dtype: torch.dtype, compiled: bool, batch: int) -> Calla
             views = learner.objective.views(CropBatch(crops, of_batch(0, 0, 0, batch), None, names))
         learner.optimizer.zero_grad()
         add_gradients(learner.objective, views, dtype=dtype)
-        learner.optimizer.step()
+        with torch.no_grad():
+            learner.optimizer.step(PEAK_RATE)
 
     return synchronised(run)
 

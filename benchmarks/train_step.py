@@ -127,7 +127,8 @@ def main() -> None:
     def step(dtype: torch.dtype, network: object = None) -> Callable[[], None]:
         def run() -> None:
             gradients(dtype, network)
-            optimizer.step()
+            with torch.no_grad():
+                optimizer.step(PEAK_RATE)
 
         return run
 

@@ -13,6 +13,7 @@ from leveret.training_state import TrainingStateError, load_state, newest_state,
 
 CPU = torch.device("cpu")
 RUN = {"config": "a"}
+RATE = 1e-3
 
 
 class Heard(Reporter):
@@ -31,7 +32,8 @@ def learner(toy):
         made = build_learner(toy.toy_config(seed=seed, ema_decay=0.9, **settings), TrainingData(), CPU)
         for parameter in made.objective.parameters():
             parameter.grad = torch.randn_like(parameter)
-        made.optimizer.step()
+        with torch.no_grad():
+            made.optimizer.step(RATE)
         made.average.update_parameters(made.objective)
         made.objective.after_step(0)
         return made
@@ -62,7 +64,8 @@ def test_the_next_step_is_the_same_bit_for_bit(learner, tmp_path):
     for made in (one, other):
         for number, parameter in enumerate(made.objective.parameters()):
             parameter.grad = torch.full_like(parameter, 0.1 * number)
-        made.optimizer.step()
+        with torch.no_grad():
+            made.optimizer.step(RATE)
         made.average.update_parameters(made.objective)
     found = other.tensors()
     assert all(torch.equal(tensor, found[name]) for name, tensor in one.tensors().items())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import leveret.distributed as distributed
 
@@ -39,7 +39,7 @@ def averaged(tensor: Tensor) -> Tensor:
     return _reduced(tensor.detach().clone()) / distributed.world().size
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Give every parameter the mean of the ranks' gradients; a missing one counts as zero.
 
     One exchange after the whole backward pass, not while it goes on: a gradient cache has many backward passes a step,
@@ -57,9 +57,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             one.grad = torch.empty_like(one).copy_(part.view(one.shape))  # fused Adam wants it to lie as the weights do
 
 
-def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+def _buckets(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Parameters of one sort, in order, some at a time."""
-    bucket: list[nn.Parameter] = []
+    bucket: list[Tensor] = []
     for one in parameters:
         full = sum(other.numel() for other in bucket) + one.numel() > _BUCKET_NUMBERS
         if bucket and (full or (one.dtype, one.device) != (bucket[0].dtype, bucket[0].device)):

@@ -5,7 +5,7 @@ Departures: none.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import leveret.distributed as distributed
 from leveret.collectives import average_gradients, averaged
 from leveret.contracts import Encoder
+from leveret.fused_adam import FusedAdam
 from leveret.gradient_cache import add_gradients, require_independent
 from leveret.inference import require_compiler
 from leveret.interrupts import stop_wish
 from leveret.journal import replace_file
-from leveret.optim import ADAM_BETAS, ADAM_EPS, learning_rate
+from leveret.optim import learning_rate
 from leveret.precision import exact_float32
 from leveret.pretext import CropBatch, Objective, Views
 from leveret.progress import Reporter
@@ -143,8 +143,6 @@ def pretrain(
                 while done < config.steps:
                     # 1. rate
                     rate = learning_rate(done, config.steps, config.rate, config.warmup_steps, config.schedule)
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
                     # 2. batch
                     batch = _on(device, next(source))
                     with torch.no_grad():
@@ -155,14 +153,15 @@ def pretrain(
                     loss, logs = add_gradients(
                         objective, views, dtype=getattr(torch, config.dtype), micro_batch=config.micro_batch
                     )
-                    average_gradients(optimizer.param_groups[0]["params"])
-                    norm = _gradient_norm(optimizer)
+                    average_gradients(optimizer.parameters)
+                    norm = _gradient_norm(optimizer.parameters)
                     stopping = torch.full((), float(wish.came is not None), device=device)
                     value, size, stop = averaged(torch.stack([loss.float(), norm.float(), stopping])).tolist()
                     if not (math.isfinite(value) and math.isfinite(size)):
                         raise _non_finite(folder, done + 1, batch, views, value, newest)
                     # 4. step
-                    optimizer.step()
+                    with torch.no_grad():
+                        optimizer.step(rate)
                     objective.after_step(done)
                     if learner.average is not None:
                         learner.average.update_parameters(objective)
@@ -216,7 +215,7 @@ def build_learner(config: PretrainConfig, data: TrainingData, device: torch.devi
         average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     # one pass over the weights: a quarter of the time, and at a small batch a seventh of a CPU's step is its rest
-    optimizer = Adam(trained, lr=config.rate, betas=ADAM_BETAS, eps=ADAM_EPS, fused=True)
+    optimizer = FusedAdam(trained)
     if config.recompute:
         recompute_blocks(encoder)
     if config.compile:
@@ -232,10 +231,9 @@ def _on(device: torch.device, batch: CropBatch) -> CropBatch:
     return replace(batch, waves=batch.waves.to(device, non_blocking=True), targets=targets)
 
 
-def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+def _gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
     """Of all parameters together."""
-    gradients = [one.grad for one in optimizer.param_groups[0]["params"] if one.grad is not None]
-    return get_total_norm(gradients)
+    return get_total_norm([one.grad for one in parameters if one.grad is not None])
 
 
 def _averaged(logs: Mapping[str, Tensor]) -> dict[str, float | None]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from leveret.content import tensors_digest
+from leveret.fused_adam import FusedAdam
 from leveret.pretext import Objective
 from leveret.progress import Reporter
 from leveret.tensor_files import read_tensors, write_tensors
@@ -41,7 +41,7 @@ class Learner:
     """
 
     objective: Objective
-    optimizer: Optimizer
+    optimizer: FusedAdam
     average: AveragedModel | None = None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -67,9 +67,8 @@ class Learner:
         for name, value in _part(tensors, _OPTIMIZER).items():
             slot, _, owner = name.partition(".")
             parameter = parameters[owner]
-            # Adam, fused, keeps the count of steps beside the parameter, and its means as the parameter lies
-            copy = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            self.optimizer.state[parameter][slot] = value.to(parameter.device) if slot == "step" else copy
+            place = torch.empty_like(value, device=parameter.device) if slot == "step" else torch.empty_like(parameter)
+            self.optimizer.state.setdefault(parameter, {})[slot] = place.copy_(value)
 
 
 def save_state(folder: Path, step: int, learner: Learner, about: Mapping[str, Any], keep: int) -> Path:

@@ -25,11 +25,11 @@ from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.adam import adam
 
 from leveret.contracts import Progress, Table
 from leveret.disk_rows import fetch
-from leveret.optim import ADAM_BETAS, ADAM_EPS, WARMUP_STEPS, learning_rate
+from leveret.fused_adam import FusedAdam
+from leveret.optim import WARMUP_STEPS, learning_rate
 
 CHUNK_STEPS = 256
 """Steps whose draws come from one generator; step t lies in chunk t // 256."""
@@ -185,13 +185,7 @@ def _train_together(
         windows, targets = Windows(windows.first[chosen], windows.count[chosen]), targets[clips]
     scale = 1 / (batch * K) if table.multilabel else 1 / batch
 
-    optimizers = [
-        _Adam(
-            [part for value, _ in network.layers for part in _heads_of(value, rate)],
-            [part for _, gradient in network.layers for part in _heads_of(gradient, rate)],
-        )
-        for rate in range(L)
-    ]
+    optimizers = [FusedAdam(_heads_of(network.layers, rate)) for rate in range(L)]
     likely = torch.empty(S, L, K, batch, device=device)
     losses = likely.new_zeros(S, L)
     bias_grads = likely.new_zeros(CHUNK_STEPS, S, L * K, 1)  # the bias gradients of a chunk, looked at when it ends
@@ -236,43 +230,16 @@ def _train_together(
     return losses
 
 
-def _heads_of(tensor: Float[Tensor, "S L ..."], rate: int) -> list[Tensor]:
-    """The part of one rate in as few contiguous pieces as there are: each piece costs Adam a call."""
-    part = tensor[:, rate]
-    return [part] if part.is_contiguous() else list(part)
-
-
-class _Adam:
-    """Fused Adam over tensors that keep their place, through torch's functional form.
-
-    torch.optim.Adam takes three times as long on a head of this size, nearly all of it book-keeping.
-    """
-
-    def __init__(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        self.parameters, self.gradients = parameters, gradients
-        self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        self.squares = [torch.zeros_like(parameter) for parameter in parameters]
-        self.counts = [torch.zeros((), device=parameter.device) for parameter in parameters]
-
-    def step(self, rate: float) -> None:
-        """One update by the gradients as they stand."""
-        adam(
-            self.parameters,
-            self.gradients,
-            self.means,
-            self.squares,
-            [],
-            self.counts,
-            foreach=False,
-            fused=True,
-            amsgrad=False,
-            beta1=ADAM_BETAS[0],
-            beta2=ADAM_BETAS[1],
-            lr=rate,
-            weight_decay=0.0,
-            eps=ADAM_EPS,
-            maximize=False,
-        )
+def _heads_of(layers: Sequence[tuple[Tensor, Tensor]], rate: int) -> list[Tensor]:
+    """Weights of one rate, each with its gradient, in as few contiguous pieces as there are: each costs Adam a call."""
+    heads = []
+    for weights, gradients in layers:  # (S, L, ...)
+        part, its_gradients = weights[:, rate], gradients[:, rate]
+        pairs = [(part, its_gradients)] if part.is_contiguous() else zip(part, its_gradients, strict=True)
+        for head, gradient in pairs:
+            head.grad = gradient
+            heads.append(head)
+    return heads
 
 
 def _wanted(targets: Tensor, clips: Int[Tensor, "n S B"], num_classes: int) -> Float[Tensor, "n S 1 K B"]:
