@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from leveret import audio, batches, embedding, runner
@@ -193,6 +194,18 @@ def test_skipped_files_are_counted_and_named_in_the_result(tone_manifest, config
     assert result.clips["test"] == 19
     assert result.coverage == pytest.approx(19 / 20)
     assert any("1 clips skipped" in warning for warning in result.warnings)
+
+
+def test_one_clip_of_a_hundred_of_the_task_may_be_bad_wherever_it_lies(tone_manifest, config):
+    manifest = tone_manifest(num_clips=120)
+    bad = [manifest.parent / "audio" / f"{k:03d}.wav" for k in (0, 4)]  # of train and of test
+    wave, rate = soundfile.read(bad[0])
+    soundfile.write(bad[0], np.full_like(wave, np.nan), rate, subtype="FLOAT")  # its header is good
+    (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
+    assert list(run.scorecard.tasks[0].skipped) == ["audio/000.wav"]
+    soundfile.write(bad[1], np.full_like(wave, np.nan), rate, subtype="FLOAT")
+    with pytest.raises(TooManyBadFilesError, match="2 of 120 clips cannot be used, 1 may be"):
+        evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
 
 
 def test_no_success_mark_when_nothing_was_embedded(tone_manifest, config):

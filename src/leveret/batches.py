@@ -312,9 +312,11 @@ class BadFilePolicy:
 
     Attributes:
         mode: "fail" allows none, "skip" any number, "few" up to 1 %.
+        whole: Clips of the task whose parts are checked one by one: the 1 % are of them.
     """
 
     mode: Literal["fail", "skip", "few"] = "few"
+    whole: int = 0
 
     def check(self, bad: Mapping[str, str], num_clips: int) -> None:
         """Refuse when too many of the clips are bad.
@@ -322,12 +324,15 @@ class BadFilePolicy:
         Raises:
             TooManyBadFilesError: They are named, up to a hundred.
         """
-        allowed = {"fail": 0, "skip": num_clips, "few": num_clips // 100}[self.mode]
-        if len(bad) > allowed or (bad and len(bad) == num_clips):
+        whole = max(num_clips, self.whole)
+        allowed = {"fail": 0, "skip": whole, "few": whole // 100}[self.mode]
+        allowed = min(allowed, max(num_clips - 1, 0))  # no part may be left empty
+        if len(bad) > allowed:
             named = "\n".join(f"  {reason}" for reason in list(bad.values())[:100])
             more = f"\n  and {len(bad) - 100} more" if len(bad) > 100 else ""
             raise TooManyBadFilesError(
-                f"{len(bad)} of {num_clips} clips cannot be used, {allowed} may be (--bad-files {self.mode}):\n"
+                f"{len(bad)} of {num_clips if len(bad) == num_clips else whole} clips cannot be used, {allowed} may be "
+                f"(--bad-files {self.mode}):\n"
                 f"{named}{more}\nMend or remove them, or give --bad-files skip to score without them"
             )
 

@@ -205,11 +205,15 @@ class Evaluation:
             return []
         runners = [entrant.runner for entrant in missing if entrant.runner]
         rows_of: dict[Runner, list[Rows]] = {runner: [] for runner in runners}
+        policy = replace(self.config.policy, whole=work.num_clips())
         for job in work.jobs:
             wanting = [runner for runner in runners if any(job is one for one in work.jobs_of(runner))]
-            rows = embed_job(job, wanting, policy=self.config.policy, reporter=reporter, mapped=True) if wanting else []
+            rows = embed_job(job, wanting, policy=policy, reporter=reporter, mapped=True) if wanting else []
             for runner, found_here in zip(wanting, rows, strict=True):
                 rows_of[runner].append(found_here)
+                policy.check(
+                    {clip: why for part in rows_of[runner] for clip, why in part.bad.items()}, work.num_clips()
+                )
         found = [_Reading(work, key, one, rows_of[one.runner] if one.runner else []) for one in missing]
         return sorted(found, key=lambda one: not one.entrant.is_floor)
 

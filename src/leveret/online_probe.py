@@ -115,7 +115,8 @@ class OnlineProbe:
             return None
 
     def _score(self, key: str, loaded: LoadedEncoder) -> float:
-        work, policy = self.works[key], BadFilePolicy()
+        work = self.works[key]
+        policy = BadFilePolicy(whole=work.num_clips())
         runners = runners_of([loaded] if key in self.floors else [loaded, load_encoder(FLOOR)], self.compute)
         if not work.jobs:
             work.plan(QUICK, self._known, self.compute.num_threads(), lambda clips: None)
