@@ -144,7 +144,7 @@ def test_epochs_are_counted_in_whole_batches():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(60, "1 minutes"), (5_000, "83 minutes"), (40_000, "11 hours"), (340_000, "3.9 days")]
+    ("seconds", "told"), [(60, "1 minute"), (5_000, "83 minutes"), (40_000, "11 hours"), (340_000, "3.9 days")]
 )
 def test_a_long_time_is_told_to_two_digits(seconds, told):
     assert in_days(seconds) == told

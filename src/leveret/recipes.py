@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
+
 from leveret.description import in_words, macs
 from leveret.hollow import hollow
 from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.paper import DOMAINS, PublishedRow, published_row
 from leveret.registry import look_up, unknown_name
 from leveret.training_config import FREE, ROUNDING, PretrainConfig, Scale, changed_objective, named_config
-from leveret.training_speed import PEAK_FLOPS
+from leveret.training_speed import PEAK_FLOPS, product_flops
 
 AUDIOSET_CLIPS = 1_900_000
 """As the paper prints them: "#Samples 1.9m"."""
@@ -55,7 +57,7 @@ _WAVEFORM = {  # name -> encoder, objective, stand-in, its steps in half an hour
 }
 _WAVEFORM_STEPS = {"audioset": 200_000, "librispeech": 80_000}
 
-_PASSES = {"supervised": 3, "cpc": 3, "wav2vec2": 3, "simclr": 2 * 3, "byola": 2 * (3 + 1)}
+_PASSES = {"supervised": 3, "cpc": 3, "wav2vec2": 3, "simclr": 2 * 3, "cola": 2 * 3, "byola": 2 * (3 + 1)}
 """Forward passes that a clip costs: a view's own, its backward pass as two, BYOL-A's target another."""
 
 _ASIDE = {"encoder", "encoder_config", "objective_config", "seed", "dtype", "recipe", "scale", "changed"}
@@ -137,8 +139,7 @@ class Recipe:
     @property
     def gpu_seconds(self) -> float:
         """Estimate of the paper's training on one GPU, from the encoder's operations alone."""
-        flops = 2.0 * self.macs * _PASSES[self.objective] * self.batch * self.steps
-        return flops / (SHARE_OF_PEAK * PEAK_FLOPS[GPU]["bfloat16"])
+        return seconds_of(self.config(), PEAK_FLOPS[GPU]["bfloat16"])
 
     @property
     def command(self) -> str:
@@ -165,6 +166,19 @@ class Recipe:
             f"paper    HARES {_score(row.averages['hares'])}; {', '.join(averages)}",
             f"         {', '.join(tasks)}",
         ]
+
+
+def seconds_of(config: PretrainConfig, peak_flops: float) -> float:
+    """Estimate of a training by its encoder alone, where products of matrices do so many operations a second."""
+    macs_of_crop = _macs(config.encoder, config.objective_config.crop_seconds)
+    flops = 2.0 * macs_of_crop * _PASSES[config.objective] * config.batch * config.steps
+    return flops / (SHARE_OF_PEAK * peak_flops)
+
+
+def time_here(config: PretrainConfig, device: torch.device) -> str:
+    """The same estimate for this machine, as a line of text; products of matrices are timed for it."""
+    seconds = seconds_of(config, product_flops(device, getattr(torch, config.dtype)))
+    return f"about {in_days(seconds)} on {device}, estimated from products of matrices in {config.dtype}"
 
 
 @cache
@@ -215,8 +229,9 @@ def in_days(seconds: float) -> str:
     """A long time, to two digits: it is an estimate."""
     for unit, size in (("days", 86_400.0), ("hours", 3_600.0)):
         if seconds >= 2 * size:
-            return f"{float(f'{seconds / size:.2g}'):g} {unit}"
-    return f"{float(f'{seconds / 60:.2g}'):g} minutes"
+            return f"{float(f'{seconds / size:.2g}'):,g} {unit}"
+    minutes = float(f"{seconds / 60:.2g}")
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 def _small_settings(objective: str) -> dict[str, Any]:

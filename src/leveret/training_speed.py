@@ -32,6 +32,18 @@ def peak_flops(name: str, dtype: str) -> float | None:
     return next((peaks.get(dtype) for part, peaks in PEAK_FLOPS.items() if part in name), None)
 
 
+def product_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of products of square matrices, the fastest of ten: what a step may hope for a part of."""
+    side = 4096 if device.type == "cuda" else 1024
+    one = torch.randn(side, side, device=device).to(dtype)
+    seconds = []
+    for _ in range(10):
+        started = time.perf_counter()
+        (one @ one)[0, 0].item()  # which waits for it
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / min(seconds)
+
+
 class Speed:
     """Measures from one log line to the next.
 

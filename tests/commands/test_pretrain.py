@@ -1,6 +1,7 @@
 """`leveret pretrain` as a person meets it: a folder of sounds to a checkpoint, again, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -114,14 +115,30 @@ def test_a_small_recipe_takes_shorter_crops_where_clips_are_short(leveret, sound
 
 def test_a_dry_run_shows_recipe_and_run_and_leaves_nothing(leveret, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LEVERET_DATA", raising=False)
     status, out, err = leveret("--recipe", "wav2vec2_librispeech", "--scale", "small", "--batch", "64", "--dry-run")
     assert status == 0, err
     assert "recipe   wav2vec2_librispeech: tables 2, 4, row Wav2Vec2.0" in out
     assert "this run wav2vec2_small by wav2vec2; batch 64," in " ".join(out.split())
+    assert re.search(
+        r"^here     about .* on \w+, estimated from products of matrices in float32\ndata     none", out, re.M
+    )
     assert "changed (and the recipe's own): batch=64 (128)" in " ".join(out.split())
     status, out, _ = leveret("--recipe", "wav2vec2_librispeech", "--dry-run", "--json")
     assert (status, json.loads(out)["batch"], json.loads(out)["steps"]) == (0, 256, 80_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_looks_at_what_would_be_trained_on(leveret, sounds, tmp_path):
+    words = ("--recipe", "slowfast_nfnet_f0_simclr", "--scale", "small", "--dry-run")
+    status, out, err = leveret(*words, "--corpus", sounds)
+    assert status == 0, err
+    assert out.endswith(
+        f"data     {sounds}: 6 clips, median 1 s; fewer than a batch has, so a step meets clips again\n"
+    )
+    status, _, err = leveret(*words, "--data", sounds)
+    assert status == 2
+    assert "no AudioSet at" in err
 
 
 def test_an_encoder_is_probed_while_it_is_trained(leveret, sounds, tone_manifest, tmp_path):

@@ -322,7 +322,10 @@ class Pretrain:
         return OnlineProbe(config, data, output / ".probe", compute, reporter)
 
     def _show(self, recipe: "Recipe | None", config: "PretrainConfig") -> None:
-        """The recipe's header, then what this run would do."""
+        """The recipe's header, then what this run would do, how long here and with what."""
+        from leveret.recipes import time_here
+        from leveret.runner import Compute
+
         if recipe is not None:
             corpus = recipe.corpus if self.corpus is None else self.corpus
             config = replace(config, changed=recipe.changes(config, corpus, self.join))
@@ -336,6 +339,14 @@ class Pretrain:
         told += f"crops of {config.objective_config.crop_seconds:g} s"
         changed = f"; changed (and the recipe's own): {', '.join(config.changed)}" if config.changed else ""
         out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
+        out.print(f"here     {time_here(config, Compute(device=self.device).torch_device())}", soft_wrap=True)
+        if not (self.data or self.corpus or os.environ.get("LEVERET_DATA")):
+            out.print("data     none is named yet: --corpus or --data")
+            return
+        data = self._corpus(recipe)
+        median = data.lengths(Compute().num_threads()).median
+        few = "; fewer than a batch has, so a step meets clips again" if data.num_clips < config.batch else ""
+        out.print(safe(f"data     {data.spec}: {data.num_clips:,} clips, median {median:.2g} s{few}"), soft_wrap=True)
 
     def _tell(self, step: int, checkpoint: Path) -> None:
         if self.json:
