@@ -268,7 +268,7 @@ class _Ahead:
         wanted = (row for span in spans for row in range(*span))
         # windows of one clip lie together, so a run of rows with one clip is one job, even across batches
         self.runs = ((k, list(rows)) for k, rows in groupby(wanted, key=lambda row: int(clip_of[row])))
-        self.jobs: deque[tuple[list[int], Future[_Decoded]]] = deque()
+        self.jobs: deque[tuple[list[int], Future[Mapping[int, NDArray[np.float32]] | str]]] = deque()
         self.pending = 0  # rows that jobs stand for: an hour of audio is one job and hundreds of rows
 
     def windows(
@@ -325,22 +325,19 @@ class BadFilePolicy:
             TooManyBadFilesError: They are named, up to a hundred.
         """
         whole = max(num_clips, self.whole)
-        allowed = {"fail": 0, "skip": whole, "few": whole // 100}[self.mode]
-        allowed = min(allowed, max(num_clips - 1, 0))  # no part may be left empty
+        # no part may be left empty
+        allowed = min({"fail": 0, "skip": whole, "few": whole // 100}[self.mode], max(num_clips - 1, 0))
         if len(bad) > allowed:
             named = "\n".join(f"  {reason}" for reason in list(bad.values())[:100])
-            more = f"\n  and {len(bad) - 100} more" if len(bad) > 100 else ""
+            named += f"\n  and {len(bad) - 100} more" if len(bad) > 100 else ""
             raise TooManyBadFilesError(
                 f"{len(bad)} of {num_clips if len(bad) == num_clips else whole} clips cannot be used, {allowed} may be "
-                f"(--bad-files {self.mode}):\n"
-                f"{named}{more}\nMend or remove them, or give --bad-files skip to score without them"
+                f"(--bad-files {self.mode}):\n{named}\n"
+                "Mend or remove them, or give --bad-files skip to score without them"
             )
 
 
-_Decoded = Mapping[int, NDArray[np.float32]] | str
-
-
-def _decode(clip: Clip, sample_rates: Sequence[int]) -> _Decoded:
+def _decode(clip: Clip, sample_rates: Sequence[int]) -> Mapping[int, NDArray[np.float32]] | str:
     try:
         wave, rate = read_span(clip.path, clip.start, clip.end)
     except AudioError as error:
