@@ -96,7 +96,16 @@ def command_in(tones_in, tmp_path_factory):
     common = ("--encoder", f"py:{source}:Slow", "--batch-size", "8")
     words = {
         "embed": ("embed", str(manifest.parent / "audio"), *common),
-        "evaluate": ("evaluate", "--tasks", f"manifest:{manifest}", "--protocol", "quick", "--no-floor", *common),
+        "evaluate": (
+            "evaluate",
+            "--tasks",
+            f"manifest:{manifest}",
+            "--protocol",
+            "quick",
+            "--no-floor",
+            "--no-embedding-map",
+            *common,
+        ),
     }
 
     def made(kind: str, folder: Path) -> Command:

@@ -143,7 +143,8 @@ def streaming(tmp_path):
 
 def paper_words(manifest: Path, *encoders: str) -> tuple[object, ...]:
     words = ("evaluate", "--encoder", *encoders, "--protocol", "paper", "--steps", "2", "--seeds", "2")
-    return (*words, "--crop", "0.25", "--batch-size", "7", "--tasks", f"manifest:{manifest}")
+    words += ("--no-embedding-map", "--crop", "0.25", "--batch-size", "7")
+    return (*words, "--tasks", f"manifest:{manifest}")
 
 
 def spoil(manifest: Path) -> None:
