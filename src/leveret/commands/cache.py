@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from leveret.commands.console import in_bytes, out, print_table, safe
+from leveret.commands.console import in_bytes, out, safe
+from leveret.commands.table import print_table
 
 if TYPE_CHECKING:
     from leveret.cache import StoredRows

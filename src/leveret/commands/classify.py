@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe, standard_input_lines
+from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
+from leveret.commands.table import print_table
 from leveret.text import printable
 
 SHOWN_ROWS = 500

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.commands.table import print_table
 
 if TYPE_CHECKING:
     from leveret.suites.exporting import Exported

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.commands.table import print_table
 
 if TYPE_CHECKING:
     from leveret.overlap.report import OverlapReport
@@ -83,7 +84,7 @@ def _show(report: "OverlapReport", most: int) -> None:
         by = ", ".join(f"{means} {count:,}" for means, count in one.by_means().items())
         rows.append([one.task, f"{one.clips:,}", f"{len(one.found):,}", f"{len(one.unchecked):,}", by])
     title = f"test clips in {report.pretrain} ({report.pretrain_clips:,} clips)"
-    print_table(title, columns, rows, numbers=(1, 2, 3))
+    print_table(title, columns, rows, numbers=(1, 2, 3), prose=(4,))
     for one in report.tasks:
         for each in one.found[:most]:
             at = "" if each.offset_seconds is None else f" at {each.offset_seconds:+.2f} s"
