@@ -75,8 +75,8 @@ class Compared:
         protocol: Of all runs.
         columns: Names of the runs, then of the published rows.
         tasks: Lines.
-        means: Of the HARES tasks among them, if there are two: of each domain, then of all; a published row has one where it has a score
-            for each of the tasks.
+        means: Of the HARES tasks among them, if they are several: of each domain, then of all; a published row has one
+            where it has a score for each of the tasks.
         notes: What could not be compared, and why.
     """
 

@@ -117,7 +117,9 @@ class TaskResult:
         if under := self.probe.get("under_fitted"):
             found.append(f"under-fitted: {100 * under['gain']:+.1f} at {under['factor']:g}x the rate")
         if self.skipped:
-            found.append(f"{number_of(len(self.skipped), 'clip')} skipped, {self.coverage:.1%} of the test clips scored")
+            found.append(
+                f"{number_of(len(self.skipped), 'clip')} skipped, {self.coverage:.1%} of the test clips scored"
+            )
         for split in ("train", "test"):
             official = self.official_clips.get(split)
             if split == "train" and self.head != "probe":

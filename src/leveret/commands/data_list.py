@@ -47,7 +47,9 @@ class List:
                 _show(row)
         else:
             columns = ["name", "what", "paper", "official", "hours", "download", "licence", "get", "variants", "here"]
-            print_table("datasets and corpora", columns, [_cells(row) for row in rows], (2, 3, 4, 5), prose=(1, 6), spare=(8, 6, 4, 3, 1))
+            cells = [_cells(row) for row in rows]
+            # what a narrow terminal leaves out is told of each by its name
+            print_table("datasets and corpora", columns, cells, (2, 3, 4, 5), prose=(1, 6), spare=(8, 6, 4, 3, 1))
             out.print("`leveret data list NAME` tells what the official count is made of, and how to get it")
         return 0
 

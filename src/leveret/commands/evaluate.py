@@ -173,8 +173,8 @@ def _plan_lines(plan: "Plan", floor: str) -> list[str]:
     size = sum(row["bytes"] for row in plan.rows)
     half = sorted({row["task"] for row in plan.rows if row["dtype"] == "float16"})
     lines = [
-        f"plan: {number_of(windows, 'window')} to embed{aside}, {cached:,} of them cached; {in_bytes(size)} of vectors; "
-        f"about {in_time(plan.seconds)} of embedding"
+        f"plan: {number_of(windows, 'window')} to embed{aside}, {cached:,} of them cached; "
+        f"{in_bytes(size)} of vectors; about {in_time(plan.seconds)} of embedding"
     ]
     if drawn := sum(row["drawn"] for row in plan.rows):
         lines.append(f"up to {drawn:,} of the windows are embedded as they are drawn, and not kept")

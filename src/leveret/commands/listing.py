@@ -12,7 +12,6 @@ import tyro
 from leveret.commands.console import out
 from leveret.commands.table import print_table
 
-
 _SPARE = ("model", "encoder", "tables", "data", "layers", "objective", "batch", "steps")
 """Columns that a narrow terminal does without, the first of them first: a name tells its model or encoder."""
 

@@ -1,5 +1,6 @@
-"""What `leveret evaluate` says at its end: all runs' scores side by side, what there is to know of them, the folders."""
+"""What `leveret evaluate` says at its end: all runs' scores side by side, what to know of them, the folders."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ def _what_to_open(folders: Sequence[Path]) -> Iterator[str]:
 
 def _in_short(folders: Sequence[Path]) -> str:
     """For a shell: runs of one call are told from all others by the end of their names, the time."""
-    parent, end = folders[0].parent, folders[0].name[-len("-20260101-120000") :]
-    if sorted(parent.glob(f"*{end}")) == sorted(folders):
-        return f"{shlex.quote(str(parent))}/*{end}"
+    parent, time = folders[0].parent, re.search(r"-\d{8}-\d{6}$", folders[0].name)
+    if time and sorted(parent.glob(f"*{time[0]}")) == sorted(folders):
+        return f"{shlex.quote(str(parent))}/*{time[0]}"
     return shlex.join(map(str, folders))

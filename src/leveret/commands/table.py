@@ -64,7 +64,9 @@ def print_table(
             spread = 0 if have is None else max(0, have - _width(part, widths, gap))
             widths[k] = min(whole[k], widths[k] + spread)
         for at, row in enumerate(texts):
-            _print_row({k: row[k] for k in part}, widths, gap, numbers, {k for k in part if (at - 1, k) in grey}, not at)
+            _print_row(
+                {k: row[k] for k in part}, widths, gap, numbers, {k for k in part if (at - 1, k) in grey}, not at
+            )
     if left_out:
         out.print(f"left out for want of room: {safe(', '.join(left_out))}; --json has all", soft_wrap=True)
     if grey:
