@@ -138,7 +138,7 @@ def test_nothing_to_evaluate_says_so(capsys, tone_manifest):
 def test_list_names_every_room_as_text_and_as_json(capsys):
     status, out, _ = leveret(capsys, "list")
     assert status == 0
-    for name in ("slowfast_nfnet_f0", "62970654", "melstats", "mini", "manifest", "linear", "logistic", "objectives"):
+    for name in ("slowfast_nfnet_f0", "62,970,654", "melstats", "mini", "manifest", "linear", "logistic", "objectives"):
         assert name in out
     status, out, _ = leveret(capsys, "list", "encoders", "--json")
     rooms = json.loads(out)
@@ -182,7 +182,7 @@ def test_an_unreadable_file_is_refused_or_skipped_by_name(capsys, sounds, tmp_pa
     assert not (tmp_path / "v.parquet").exists()
     status, out, err = leveret(capsys, *words, "--bad-files", "skip")
     assert status == 0
-    assert "3 vectors of 240 numbers, 1 files skipped" in out
+    assert "3 vectors of 240 numbers, 1 file skipped" in out
     assert "2.wav" in err
 
 
@@ -217,6 +217,22 @@ def test_evaluate_prints_json_alone_on_standard_output(capsys, tone_manifest, tm
     assert status == 0
     (card,) = json.loads(out)
     assert card["tasks"][0]["task"] == "tones"
+
+
+def test_a_warning_is_said_once_and_the_floors_windows_are_told(capsys, tone_manifest, tmp_path):
+    words = ["evaluate", "--encoder", "slowfast_nfnet_tiny", "--protocol", "quick", "-o", tmp_path / "runs"]
+    words += ["--tasks", f"manifest:{tone_manifest()}"]
+    status, out, err = leveret(capsys, *words)
+    assert status == 0, err
+    assert "plan: 120 windows to embed (60 of melstats, for the floor), 0 of them cached; " in err
+    warning = "slowfast_nfnet_tiny, tones: interval over 6 groups only"
+    assert (out.count(warning), err.count("groups only")) == (1, 0)
+    said = "tones, slowfast_nfnet_tiny: interval over 6 groups only"
+    assert said in (Path(out.split()[-1]) / "log.txt").read_text()
+    _, _, err = leveret(capsys, *words, "--json")
+    assert warning in err, "standard output has the scorecards alone"
+    _, _, err = leveret(capsys, *words, "--no-floor")
+    assert "plan: 60 windows to embed, 60 of them cached; " in err
 
 
 @pytest.fixture
@@ -284,7 +300,7 @@ def test_classify_names_what_it_skips_and_says_what_votes_are(capsys, tone_manif
     assert "002.wav" in err
     status, out, err = leveret(capsys, *words, "--bad-files", "skip")
     assert status == 0
-    assert "118 rows of 59 files, 1 files skipped" in out
+    assert "118 rows of 59 files, 1 file skipped" in out
     assert "002.wav" in err
     assert "decision values, no probabilities" in err
     assert "decision_value" in json.loads((tmp_path / "c.json").read_text())[0]
@@ -315,7 +331,7 @@ def test_data_export_says_that_16_bits_rounded(capsys, tone_manifest, tmp_path):
     words = ["data", "export", f"manifest:{manifest}", "--format", "xares", "-o", tmp_path / "out"]
     status, _, err = leveret(capsys, *words)
     assert status == 0
-    assert "16 bits rounded 1 clips and cut off 0 at full scale" in err
+    assert "16 bits rounded 1 clip and cut off 0 at full scale" in err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

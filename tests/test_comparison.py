@@ -61,6 +61,12 @@ def test_scores_are_over_the_clips_that_all_runs_share_in_whatever_order(run):
     assert compared.notes == []
 
 
+def test_tasks_stand_suite_by_suite_and_by_domain_as_the_means_do(run):
+    domains = {"song": "music", "rain": "environment", "word": "speech"}
+    found = [(result(name, domain=domain), predictions(0.5)) for name, domain in domains.items()]
+    assert [task.task for task in compare([run("a", *found), run("b", *found)]).tasks] == ["rain", "word", "song"]
+
+
 def test_the_first_run_has_no_difference_to_itself(run):
     (line,) = compare([run("a", (result(), predictions(0.75)))]).tasks
     assert line.cells[0].score == 0.75

@@ -193,7 +193,7 @@ def test_skipped_files_are_counted_and_named_in_the_result(tone_manifest, config
     assert list(result.skipped) == ["audio/004.wav"]
     assert result.clips["test"] == 19
     assert result.coverage == pytest.approx(19 / 20)
-    assert any("1 clips skipped" in warning for warning in result.warnings)
+    assert any("1 clip skipped" in warning for warning in result.warnings)
 
 
 def test_one_clip_of_a_hundred_of_the_task_may_be_bad_wherever_it_lies(tone_manifest, config):

@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields, replace
 import pytest
 
 from leveret import paper
-from leveret.results import HARES_TASKS, SCHEMA_VERSION, ResultError, Scorecard, TaskResult, domain_means
+from leveret.results import HARES_TASKS, SCHEMA_VERSION, ResultError, Scorecard, TaskResult, domain_means, in_order
 
 ROUNDING = 0.05 + 1e-9  # the paper prints one decimal
 
@@ -13,7 +13,7 @@ def result(task="t", score=0.5, **changes):
     values = {
         "task": task, "suite": "mine", "domain": "speech", "stands_for": "", "kind": "single", "metric": "accuracy",
         "score": score, "interval": (0.4, 0.6), "interval_groups": 20, "interval_wide": False,
-        "metrics": {"accuracy": score}, "per_class": {"a": 0.5, "b": None}, "chance": 0.5, "majority": 0.5,
+        "metrics": {"accuracy": score}, "per_class": {"a": 0.5, "b": None}, "chance": 0.1, "majority": 0.5,
         "floor": None, "train_score": 0.9, "seeds": {"0": score}, "folds": [], "probe": {"class": "Linear"},
         "clips": {"train": 4, "valid": 0, "test": 2}, "skipped": {}, "silent": [], "coverage": 1.0,
         "unscored_classes": ["b"], "split_hash": "0" * 64, "notes": "", "seconds": 1.5,
@@ -172,6 +172,12 @@ def test_two_tasks_of_one_name_both_count():
     assert (summary.mean, summary.num_tasks) == (pytest.approx(0.5), 2)
 
 
+def test_tables_list_suite_by_suite_and_domains_in_the_order_of_the_means():
+    domains = [("mine", "music"), ("other", "music"), ("mine", "speech"), ("mine", "music"), ("mine", "environment")]
+    found = [result(str(k), suite=suite, domain=domain) for k, (suite, domain) in enumerate(domains)]
+    assert in_order(found) == [4, 2, 0, 3, 1]
+
+
 def test_domains_are_in_the_order_of_the_paper_and_only_those_there_are():
     found = domain_means([result(score=0.2, domain="music"), result(score=0.5, domain="environment")])
     assert list(found.items()) == [("environment", 0.5), ("music", 0.2)]
@@ -181,10 +187,14 @@ def test_domains_are_in_the_order_of_the_paper_and_only_those_there_are():
     ("changes", "warning"),
     [
         ({"probe": {"under_fitted": {"gain": 0.041, "factor": 10.0}}}, "under-fitted: +4.1 at 10x the rate"),
-        ({"skipped": {"c": "x"}, "coverage": 0.975}, "1 clips skipped, 97.5% of the test clips scored"),
+        ({"skipped": {"c": "x"}, "coverage": 0.975}, "1 clip skipped, 97.5% of the test clips scored"),
         ({"silent": ["a", "b"]}, "2 clips are silent"),
+        ({"silent": ["a"]}, "1 clip is silent"),
         ({"interval_wide": True, "interval_groups": 4}, "interval over 4 groups only"),
+        ({"interval_wide": True, "interval_groups": 1}, "interval over 1 group only"),
         ({"floor": 0.6}, "below the melstats floor of 60.0"),
+        ({"chance": 0.5}, "not above chance (50.0)"),
+        ({"chance": 0.5, "floor": 0.6}, "not above chance (50.0)"),
     ],
 )
 def test_what_a_reader_must_know_is_said(changes, warning):
@@ -200,4 +210,4 @@ def test_clips_met_in_training_are_named_the_first_three_in_the_warning_and_all_
     assert found.warnings == ["test clips met in training: 5 clips: a, b, c and 2 more"]
     again = Scorecard.from_json(card(found).to_json()).tasks[0]
     assert (list(again.contaminated), again.head, again.train_score) == (list("abcde"), "pretraining", None)
-    assert result(contamination="1 clips", contaminated=["a"]).warnings == ["test clips met in training: 1 clips: a"]
+    assert result(contamination="1 clip", contaminated=["a"]).warnings == ["test clips met in training: 1 clip: a"]

@@ -1,6 +1,6 @@
 import pytest
 
-from leveret.text import printable
+from leveret.text import number_of, printable
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ def test_what_is_kept_stays():
 
 def test_other_things_are_shown_as_text():
     assert printable(3.5) == "3.5"
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 clips"), (1, "1 clip"), (2000, "2,000 clips")])
+def test_a_count_of_one_has_no_plural(number, said):
+    assert number_of(number, "clip") == said

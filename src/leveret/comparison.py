@@ -13,7 +13,7 @@ import numpy as np
 from leveret.metrics import METRICS, holm, paired_comparisons
 from leveret.paper import PREFIX, PublishedRow, published
 from leveret.registry import unknown_name
-from leveret.results import HARES, TaskResult, summarise
+from leveret.results import HARES, TaskResult, in_order, summarise
 from leveret.runs import Predictions, Run, task_keys
 
 COMPARISON_SEED = 0
@@ -75,8 +75,8 @@ class Compared:
         protocol: Of all runs.
         columns: Names of the runs, then of the published rows.
         tasks: Lines.
-        means: Of the HARES tasks among them: of each domain, then of all; a published row has one where it has a score
-            for each of the tasks.
+        means: Of the HARES tasks among them, if they are several: of each domain, then of all; a published row has one
+            where it has a score for each of the tasks.
         notes: What could not be compared, and why.
     """
 
@@ -105,7 +105,8 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
             "evaluate them under one"
         )
     by_task = [by_suite_and_task(run) for run in runs]
-    shared = [name for name in by_task[0] if all(name in results for results in by_task)]
+    ordered = [list(by_task[0])[k] for k in in_order([result for _, result in by_task[0].values()])]
+    shared = [name for name in ordered if all(name in results for results in by_task)]
     if not shared:
         raise ComparisonError("the runs have no task in common: " + "; ".join(_listed(results) for results in by_task))
     if resamples is None:
@@ -165,7 +166,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
 
 
 def _means(hares: Sequence[tuple[TaskResult, ComparedTask]], rows: Sequence[PublishedRow]) -> list[ComparedTask]:
-    if not hares:
+    if len(hares) < 2:
         return []
     summary = summarise(HARES, [result for result, _ in hares])
     groups = {f"mean {domain}": domain for domain in summary.domains} if len(summary.domains) > 1 else {}
@@ -184,6 +185,19 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     """The encoders' names; a name that stands twice gives way to the folder's."""
     names = [run.scorecard.encoder["name"] for run in runs]
     return [name if names.count(name) == 1 else run.folder.name for name, run in zip(names, runs, strict=True)]
+
+
+def layers_apart(runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """The encoder of which two runs or more read a layer each, and the runs' names without it; "" for none or several.
+
+    Their names all begin alike, and side by side only their ends tell.
+    """
+    names = run_names(runs)
+    ends = [f"/{run.scorecard.encoder['layer']}" if "layer" in run.scorecard.encoder else "" for run in runs]
+    of = {name.removesuffix(end) for name, end in zip(names, ends, strict=True) if end}
+    if len(of) != 1 or sum(map(bool, ends)) < 2:
+        return "", names
+    return of.pop(), [end[1:] or name for name, end in zip(names, ends, strict=True)]
 
 
 def published_row(name: str) -> PublishedRow:

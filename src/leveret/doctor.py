@@ -28,6 +28,7 @@ from leveret.packages import (
     try_imports,
 )
 from leveret.progress import Reporter
+from leveret.text import number_of
 from leveret.version import __version__
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def check_compute(imported: dict[str, Imported]) -> list[Finding]:
 def _threads_finding(threads: int | None) -> Finding:
     cores, set_to = num_cores(), os.environ.get("OMP_NUM_THREADS", "")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    parts = [f"{cores} core{'s' if cores > 1 else ''}"]
+    parts = [number_of(cores, "core")]
     if threads:
         parts.append(f"torch takes {threads}")
     if set_to:
@@ -242,7 +243,7 @@ def _cache_finding(root: Path) -> Finding:
     seen = f"{len(held)} store{'' if len(held) == 1 else 's'}, {size / 1e9:.2f} GB"
     spoilt = sum(bool(store.spoilt) for store in held)
     if damaged or spoilt:
-        what = [f"{damaged} rows damaged"] * bool(damaged)
+        what = [f"{number_of(damaged, 'row')} damaged"] * bool(damaged)
         what += [f"{spoilt} store{'s' * (spoilt > 1)} with a damaged identity.json or journal.jsonl"] * bool(spoilt)
         return Finding("warn", "cache", f"{seen}, {', '.join(what)}", "no damage",
                        "nothing: the next run computes them again; leveret cache verify names them")  # fmt: skip

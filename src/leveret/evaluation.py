@@ -217,7 +217,7 @@ class Evaluation:
         found = [_Reading(work, key, one, rows_of[one.runner] if one.runner else []) for one in missing]
         return sorted(found, key=lambda one: not one.entrant.is_floor)
 
-    def _probe(self, readings: Sequence[_Reading], reporter: Reporter) -> None:
+    def _probe(self, readings: Sequence[_Reading], reporter: RunLog) -> None:
         """Score them, dealt out to the ranks; rank 0 records what all found, round by round."""
         world = distributed.world()
         for at in range(0, len(readings), world.size):
@@ -228,7 +228,7 @@ class Evaluation:
                 self._record(reading, *scored, reporter)
 
     def _record(
-        self, reading: _Reading, result: TaskResult, outcome: Outcome, plane: EmbeddingMap | None, reporter: Reporter
+        self, reading: _Reading, result: TaskResult, outcome: Outcome, plane: EmbeddingMap | None, reporter: RunLog
     ) -> None:
         entrant, key, task = reading.entrant, reading.key, reading.work.task
         floors = [one.results[key].score for one in self.entrants if one.is_floor and key in one.results]
@@ -244,7 +244,7 @@ class Evaluation:
                 self._map_seconds += plane.seconds
             entrant.writer.add(key, result, outcome.predictions)
             for warning in result.warnings:
-                reporter.say(f"{task.name}, {entrant.about['name']}: {warning}")
+                reporter.note(f"{task.name}, {entrant.about['name']}: {warning}")
 
     def _score(self, reading: _Reading, reporter: Reporter) -> tuple[TaskResult, Outcome, EmbeddingMap | None]:
         work, entrant, rows = reading.work, reading.entrant, reading.rows

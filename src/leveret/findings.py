@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from leveret.text import number_of
+
 Status = Literal["pass", "note", "warn", "fail"]
 """note: worth knowing, neither good nor bad; also what was not examined, and why."""
 
@@ -50,5 +52,5 @@ def counted(findings: Sequence[Finding]) -> str:
     names = ", ".join(finding.name for finding in failed)
     parts = [f"{len(failed)} of {len(findings)} fail ({names})" if failed else f"{len(findings)} checks, none fails"]
     if warned:
-        parts.append(f"{len(warned)} warning{'s' if len(warned) > 1 else ''}")
+        parts.append(number_of(len(warned), "warning"))
     return "; ".join(parts)

@@ -19,6 +19,7 @@ from leveret.hollow import hollow
 from leveret.optim import PEAK_RATE, WARMUP_STEPS, Schedule
 from leveret.paper import DOMAINS, PublishedRow, published_row
 from leveret.registry import look_up, unknown_name
+from leveret.text import number_of
 from leveret.training_config import FREE, ROUNDING, PretrainConfig, Scale, changed_objective, named_config
 from leveret.training_speed import PEAK_FLOPS, product_flops
 
@@ -151,14 +152,14 @@ class Recipe:
         row, config = self.row, self.config()
         crop = config.objective_config.crop_seconds
         tables = ", ".join(map(str, row.tables))
-        warmup = f"warm-up {self.warmup_steps:,} steps" if self.warmup_steps else "no warm-up"
+        warmup = f"warm-up {number_of(self.warmup_steps, 'step')}" if self.warmup_steps else "no warm-up"
         time = f"{in_days(self.gpu_seconds)} on one {GPU} {GPU_MEMORY}, {in_days(self.gpu_seconds / MANY)} on {MANY}"
         averages = [f"{name} {_score(row.averages[name])}" for name in DOMAINS]
         tasks = [f"{task} {_score(score)}" for task, score in row.scores.items() if score is not None]
         return [
             f"recipe   {self.name}: tables {tables}, row {row.model}, {row.objective}, trained on {row.pretrain_data}",
-            f"training {self.encoder} by {self.objective}; batch {self.batch:,}, {self.steps:,} steps, crops of "
-            f"{crop:g} s; Adam, rate {self.rate:g}, {warmup}, {self.schedule}",
+            f"training {self.encoder} by {self.objective}; batch {self.batch:,}, {number_of(self.steps, 'step')}, "
+            f"crops of {crop:g} s; Adam, rate {self.rate:g}, {warmup}, {self.schedule}",
             f"command  {self.command}",
             f"time     {time}: an estimate of the encoder's work alone, from {in_words(self.macs)}MACs a crop, "
             f"{_PASSES[self.objective]} passes a clip, {SHARE_OF_PEAK:.0%} of the bfloat16 peak; for one GPU "

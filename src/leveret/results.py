@@ -12,6 +12,8 @@ from statistics import fmean
 from types import UnionType
 from typing import Any, Self, get_args, get_origin
 
+from leveret.text import number_of
+
 SCHEMA_VERSION = 1
 
 HARES = "hares"
@@ -115,18 +117,22 @@ class TaskResult:
         if under := self.probe.get("under_fitted"):
             found.append(f"under-fitted: {100 * under['gain']:+.1f} at {under['factor']:g}x the rate")
         if self.skipped:
-            found.append(f"{len(self.skipped)} clips skipped, {self.coverage:.1%} of the test clips scored")
+            found.append(
+                f"{number_of(len(self.skipped), 'clip')} skipped, {self.coverage:.1%} of the test clips scored"
+            )
         for split in ("train", "test"):
             official = self.official_clips.get(split)
             if split == "train" and self.head != "probe":
                 continue
             if official and self.clips[split] + len(self.skipped) < official:
-                found.append(f"{self.clips[split]:,} {split} clips, {official:,} were published")
+                found.append(f"{number_of(self.clips[split], f'{split} clip')}, {official:,} were published")
         if self.silent:
-            found.append(f"{len(self.silent)} clips are silent")
+            found.append(f"{number_of(len(self.silent), 'clip')} {'is' if len(self.silent) == 1 else 'are'} silent")
         if self.interval_wide:
-            found.append(f"interval over {self.interval_groups} groups only")
-        if self.floor is not None and self.score < self.floor:
+            found.append(f"interval over {number_of(self.interval_groups, 'group')} only")
+        if self.score <= self.chance:
+            found.append(f"not above chance ({100 * self.chance:.1f})")
+        elif self.floor is not None and self.score < self.floor:
             found.append(f"below the melstats floor of {100 * self.floor:.1f}")
         if self.contamination not in ("unchecked", "none found"):
             found.append(f"test clips met in training: {self.contamination}{_first_names(self.contaminated)}")
@@ -250,6 +256,13 @@ def _is_of(kind: Any, value: Any) -> bool:
     return kind is Any or type(value) is kind
 
 
+def in_order(results: Sequence[TaskResult]) -> list[int]:
+    """Their indices as tables list them: suite by suite, each by domain in the order of its means."""
+    suites = list(dict.fromkeys(result.suite for result in results))
+    domains = [DOMAINS.index(result.domain) if result.domain in DOMAINS else len(DOMAINS) for result in results]
+    return sorted(range(len(results)), key=lambda k: (suites.index(results[k].suite), domains[k]))
+
+
 def domain_means(results: Sequence[TaskResult]) -> dict[str, float]:
     """Mean score of each domain that has a task."""
     by_domain: dict[str, list[float]] = defaultdict(list)
@@ -263,7 +276,7 @@ def summarise(suite: str, results: Sequence[TaskResult]) -> Summary:
     names = {result.task for result in results}
     notes: list[str] = []
     if suite != HARES:
-        title = f"mean of {len(results)} task{'s' if len(results) > 1 else ''}"
+        title = f"mean of {number_of(len(results), 'task')}"
     elif short := [result for result in results if result.coverage < _needed(result)]:
         title = f"mean of {len(results)} of the 12 tasks, partial"
         notes += [f"{one.task}: {one.coverage:.1%} of its test clips, {_needed(one):.0%} are needed" for one in short]

@@ -177,8 +177,12 @@ class RunLog(Reporter):
 
     def say(self, text: str) -> None:
         """With the time, in the log."""
-        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
+        self.note(text)
         self._reporter.say(text)
+
+    def note(self, text: str) -> None:
+        """For the log alone: what whoever watches is told at the end."""
+        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}")
 
 
 @dataclass(frozen=True)

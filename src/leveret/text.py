@@ -16,3 +16,8 @@ def printable(text: object, keep: str = "") -> str:
 def percent(score: float | None) -> str:
     """A fraction as tables print it: 74.6."""
     return "" if score is None else f"{100 * score:.1f}"
+
+
+def number_of(number: int, what: str) -> str:
+    """A count with its noun, in the plural unless it is one: 1 clip, 2,000 clips."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

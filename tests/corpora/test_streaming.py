@@ -89,7 +89,7 @@ def test_another_clip_stands_in_for_a_bad_one_the_same_after_a_restart(corpus):
         whole = [next(stream) for _ in range(5)]
         assert list(stream.bad) == [corpus.clips[3].id]
         assert 1 <= stream.replaced <= 3
-        assert "1 clips cannot be used" in stream.warnings()[-1]
+        assert "1 clip cannot be used" in stream.warnings()[-1]
         assert str(bad) in stream.warnings()[-1]
     assert corpus.clips[3].id not in {name for batch in whole for name in batch.names}
     assert all(batch.waves.any(dim=2).all() for batch in whole)

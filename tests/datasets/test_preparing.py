@@ -117,7 +117,7 @@ def test_the_command_says_that_something_was_cut_off(publish, toy, tmp_path, cap
     soundfile.write(toy / "audio" / "01.wav", np.full(4000, 1.5), 16_000, "FLOAT")
     status, _, err = command(capsys, "data", "prepare", "toy", "--data", toy.parent, "-o", tmp_path / "copy")
     assert status == 0
-    assert "16 bits cut 1 files off at full scale, which can move scores" in err
+    assert "16 bits cut 1 file off at full scale, which can move scores" in err
 
 
 def test_what_is_16_kHz_mono_and_16_bits_comes_out_as_it_was(toy, tmp_path):  # noqa: N802

@@ -74,7 +74,7 @@ def test_planted_copies_are_found_named_and_the_same_again(planted, capsys):
     text = (planted / "report.json").read_text()
     said = " ".join(capsys.readouterr().out.split())
     assert "part/crop0.ogg at -0.50 s, by fingerprint" in said
-    assert "1 clips of" in said
+    assert "1 clip of" in said
     assert "not searched: unreadable" in said
     report = OverlapReport.read(planted / "report.json")
     (task,) = report.tasks

@@ -122,7 +122,7 @@ def test_excerpts_are_in_the_page_as_long_as_there_is_room(runs, tmp_path, monke
     add_map(runs[0], "farm", clips, [broken, *paths])
     said = Said()
     data = data_of(page(runs[:1], embed_audio=True, reporter=said))
-    assert said.lines == ["6 of 7 clips can be heard, the first 5 s of each; 1 files could not be read"]
+    assert said.lines == ["6 of 7 clips can be heard, the first 5 s of each; 1 file could not be read"]
     assert data["samples"][0]["audio"] == [-1, 0, 1, 2, 3, 4, 5]
     assert data["excerptSeconds"] == 5
     (tmp_path / "a.mp3").write_bytes(b64decode(data["audio"][0].removeprefix("data:audio/mpeg;base64,")))

@@ -7,7 +7,7 @@ from leveret import loading, paper, workload
 from leveret.batches import BadFilePolicy
 from leveret.cli import main
 from leveret.commands import compare as compare_command
-from leveret.commands import evaluate as evaluate_command
+from leveret.commands import scores
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.loading import datasets, find_tasks
@@ -110,24 +110,22 @@ def test_of_what_is_missing_nothing_is_asked_for_twice(root, tmp_path, monkeypat
 
 def test_the_papers_scores_of_other_clips_are_grey_and_so_are_their_means(root, tmp_path, monkeypatch):
     shown = {}
-    monkeypatch.setattr(
-        evaluate_command, "print_table", lambda title, columns, rows, **more: shown.update(rows=rows, **more)
-    )
+    monkeypatch.setattr(scores, "print_table", lambda title, columns, rows, **more: shown.update(rows=rows, **more))
     config = EvaluateConfig(
         compute=Compute(device="cpu", threads=1), output=tmp_path, floor=False, data=DataRoots(root=root),
         protocol=Protocol(name="quick"), policy=BadFilePolicy("skip"), only=("tut18", "esc50", "nsynth_pitch"),
     )  # fmt: skip
     runs = evaluate("melstats", "hares", "quick", config=config)
-    evaluate_command.show_runs(runs)
+    scores.show_runs(runs)
     grey = [shown["rows"][row][0] for row, _ in shown["grey"]]
-    assert grey == ["tut18", "mean environment", "mean of 3 of the 12 tasks, partial (hares)"]
+    assert grey == ["tut18", "mean environment", "mean of 3 of the 12 tasks, partial"]
     assert {column for _, column in shown["grey"]} == {len(shown["rows"][0]) - 1}
-    beside = {str(row[0]).removesuffix(" (hares)"): row[-1] for row in shown["rows"]}
+    beside = {row[0]: row[-1] for row in shown["rows"]}
     # `compare` says the same of the same row
-    monkeypatch.setattr(compare_command, "print_table", evaluate_command.print_table)
+    monkeypatch.setattr(compare_command, "print_table", scores.print_table)
     assert main(["compare", str(runs[0].folder), f"{paper.PREFIX}{paper.BEST}"]) == 0
     assert {row[0]: row[-1] for row in shown["rows"]} == beside
-    assert [shown["rows"][row][0] for row, _ in shown["grey"]] == [one.removesuffix(" (hares)") for one in grey]
+    assert [shown["rows"][row][0] for row, _ in shown["grey"]] == grey
 
 
 def test_where_nothing_is_there_every_source_is_named(tmp_path):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from leveret.commands.console import in_bytes, out, print_table, safe
+from leveret.commands.console import in_bytes, out, safe
+from leveret.commands.table import print_table
+from leveret.text import number_of
 
 if TYPE_CHECKING:
     from leveret.cache import StoredRows
@@ -69,10 +71,8 @@ class Cache:
             print_table(f"cache in {cache_root()}", columns, cells, numbers=(2, 3, 5))
             for store in found:
                 if store.num_damaged:
-                    out.print(
-                        f"{safe(store.folder)}: {store.num_damaged} damaged rows; the next run computes them again",
-                        soft_wrap=True,
-                    )
+                    rows_lost = number_of(store.num_damaged, "damaged row")
+                    out.print(f"{safe(store.folder)}: {rows_lost}; the next run computes them again", soft_wrap=True)
                 for name in store.spoilt:
                     out.print(f"{safe(store.folder)}: {name} is damaged; the next run mends it", soft_wrap=True)
         return 1 if any(store.num_damaged or store.spoilt for store in found) else 0

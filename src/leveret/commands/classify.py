@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe, standard_input_lines
-from leveret.text import printable
+from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
+from leveret.commands.table import print_table
+from leveret.text import number_of, printable
 
 SHOWN_ROWS = 500
 
@@ -88,7 +89,8 @@ class Classify:
         if self.output is not None and not self.json:
             num_files = len(set(found.file))
             out.print(
-                f"{len(columns['file']):,} rows of {num_files:,} files, {len(found.about['skipped'])} files skipped: "
+                f"{number_of(len(columns['file']), 'row')} of {number_of(num_files, 'file')}, "
+                f"{number_of(len(found.about['skipped']), 'file')} skipped: "
                 f"{safe(self.output)}",
                 soft_wrap=True,
             )

@@ -1,15 +1,14 @@
-"""What commands share on screen: progress bars for what takes over two seconds, tables, sizes, safe text."""
+"""What commands share on screen: progress bars for what takes over two seconds, sizes, safe text."""
 
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from leveret.progress import Advance, Reporter
 from leveret.text import printable
@@ -18,7 +17,7 @@ PATIENCE_SECONDS = 2.0
 LINE_SECONDS = 60.0  # between lines of progress where there is no terminal: in a file or a pipe
 
 # results go to standard output, what happens meanwhile to standard error, so that a pipe gets results alone
-# a pipe has no width of its own; eighty columns would fold every table
+# a pipe has no width of its own; eighty columns would fold what it gets
 # no emoji: a file may well be called a:bomb:.wav
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -72,40 +71,6 @@ class ConsoleReporter(Reporter):
 def safe(text: object) -> str:
     """Text with no markup, terminal codes or line breaks: file and class names come from strangers."""
     return escape(printable(text))
-
-
-def print_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    numbers: Sequence[int] = (),
-    grey: Collection[tuple[int, int]] = (),
-) -> None:
-    """A table on standard output.
-
-    Args:
-        numbers: Indices of the columns that are aligned to the right.
-        grey: Row and column of the published scores that are about other clips than those beside them.
-    """
-    table = Table(
-        title=safe(title),
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    for index, column in enumerate(columns):
-        right = index in numbers
-        table.add_column(safe(column), justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for number, row in enumerate(rows):
-        cells = (safe(cell) for cell in row)
-        table.add_row(*(f"[dim]{cell}[/dim]" if (number, k) in grey else cell for k, cell in enumerate(cells)))
-    # side by side with one space in place of two before words are broken
-    table.collapse_padding = out.measure(table, options=out.options.update(width=10_000)).maximum > out.width
-    out.print(table)
-    if grey:
-        out.print("grey: the paper's split was never published, so its score is about other clips")
 
 
 def in_bytes(size: float) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.commands.table import print_table
+from leveret.text import number_of
 
 if TYPE_CHECKING:
     from leveret.suites.exporting import Exported
@@ -60,8 +62,8 @@ class Export:
                 reporter.say(f"skipped: {reason}")
             if one.rounded:
                 reporter.say(
-                    f"{one.task}: 16 bits rounded {one.rounded} clips and cut off {one.clipped} at full scale, which "
-                    "can move scores; --bits 32 keeps them as they are"
+                    f"{one.task}: 16 bits rounded {number_of(one.rounded, 'clip')} and cut off {one.clipped} at full "
+                    "scale, which can move scores; --bits 32 keeps them as they are"
                 )
         if self.json:
             rows = [asdict(one) | {"folder": str(one.folder)} for one in found]

@@ -10,6 +10,7 @@ import tyro
 
 from leveret.commands.console import ConsoleReporter, err, in_bytes, out, safe
 from leveret.commands.finding_lines import print_findings
+from leveret.text import number_of
 
 if TYPE_CHECKING:
     from leveret.datasets.getting import Plan
@@ -71,7 +72,9 @@ class Get:
                 else:
                     row |= {"files": got.num_files, "findings": [one.described() for one in got.findings]}
                     if not self.json:
-                        out.print(f"{safe(plan.published.title)}: {got.num_files:,} files in {safe(plan.folder)}")
+                        out.print(
+                            f"{safe(plan.published.title)}: {number_of(got.num_files, 'file')} in {safe(plan.folder)}"
+                        )
                         print_findings(got.findings)
             rows.append(row)
             if plan.published.how and plan.state != "there":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from leveret.commands.console import in_bytes, out, print_table, safe
+from leveret.commands.console import in_bytes, out, safe
 from leveret.commands.finding_lines import print_pairs
+from leveret.commands.table import print_table
 
 if TYPE_CHECKING:
     from leveret.datasets.listing import Listed
@@ -46,7 +47,9 @@ class List:
                 _show(row)
         else:
             columns = ["name", "what", "paper", "official", "hours", "download", "licence", "get", "variants", "here"]
-            print_table("datasets and corpora", columns, [_cells(row) for row in rows], numbers=(2, 3, 4, 5))
+            cells = [_cells(row) for row in rows]
+            # what a narrow terminal leaves out is told of each by its name
+            print_table("datasets and corpora", columns, cells, (2, 3, 4, 5), prose=(1, 6), spare=(8, 6, 4, 3, 1))
             out.print("`leveret data list NAME` tells what the official count is made of, and how to get it")
         return 0
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.commands.table import print_table
+from leveret.text import number_of
 
 if TYPE_CHECKING:
     from leveret.overlap.report import OverlapReport
@@ -82,8 +84,8 @@ def _show(report: "OverlapReport", most: int) -> None:
     for one in report.tasks:
         by = ", ".join(f"{means} {count:,}" for means, count in one.by_means().items())
         rows.append([one.task, f"{one.clips:,}", f"{len(one.found):,}", f"{len(one.unchecked):,}", by])
-    title = f"test clips in {report.pretrain} ({report.pretrain_clips:,} clips)"
-    print_table(title, columns, rows, numbers=(1, 2, 3))
+    title = f"test clips in {report.pretrain} ({number_of(report.pretrain_clips, 'clip')})"
+    print_table(title, columns, rows, numbers=(1, 2, 3), prose=(4,))
     for one in report.tasks:
         for each in one.found[:most]:
             at = "" if each.offset_seconds is None else f" at {each.offset_seconds:+.2f} s"
@@ -94,4 +96,6 @@ def _show(report: "OverlapReport", most: int) -> None:
         if len(one.found) > most:
             out.print(f"  {safe(one.task)}: {len(one.found) - most:,} more, in the report", soft_wrap=True)
     for reason, count in report.pretrain_unchecked.items():
-        out.print(f"  {count:,} clips of {safe(report.pretrain)} not searched: {safe(reason)}", soft_wrap=True)
+        out.print(
+            f"  {number_of(count, 'clip')} of {safe(report.pretrain)} not searched: {safe(reason)}", soft_wrap=True
+        )

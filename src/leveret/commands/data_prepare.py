@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,12 @@ class Prepare:
         for name in done.left_out:
             reporter.say(f"left out: {name}, an archive")
         if done.clipped:
-            reporter.say(f"16 bits cut {done.clipped} files off at full scale, which can move scores")
+            reporter.say(f"16 bits cut {number_of(done.clipped, 'file')} off at full scale, which can move scores")
         if self.json:
             sys.stdout.write(json.dumps(asdict(done) | {"folder": str(done.folder)}, indent=1) + "\n")
             return 0
         out.print(
-            f"{done.num_audio:,} audio files ({done.num_kept:,} were there), {done.num_others:,} others, "
+            f"{number_of(done.num_audio, 'audio file')} ({done.num_kept:,} were there), {done.num_others:,} others, "
             f"{len(done.bad)} left out: {safe(done.folder)}",
             soft_wrap=True,
         )

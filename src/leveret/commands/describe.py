@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 import tyro
 
-from leveret.commands.console import out, print_table, safe
+from leveret.commands.console import out, safe
+from leveret.commands.table import print_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Describe:
         sound = "" if features else f"{self.seconds:g} s at {loaded.encoder.sample_rate:,} Hz -> "
         out.print(f"{safe(loaded.name)}: {sound}features {size(found.features)} -> vector of {found.embed_dim:,}")
         if rows:
-            print_table("", ["part", "what", "output", "parameters", "MACs"], rows, numbers=range(3, 5))
+            print_table("", ["part", "what", "output", "parameters", "MACs"], rows, numbers=range(3, 5), prose=(1,))
         else:
             out.print("somebody else's network, whose parts leveret does not look into")
         if found.parameters is not None:

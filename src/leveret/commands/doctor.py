@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from leveret.commands.console import ConsoleReporter
 from leveret.commands.finding_lines import print_findings, print_verdict
 from leveret.findings import usable, with_status
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,6 @@ class Doctor:
             failed, warned = with_status(findings, "fail"), with_status(findings, "warn")
             why = "everything that leveret needs works" if well else ", ".join(finding.name for finding in failed)
             if warned:
-                why += f"; {len(warned)} warning{'s' if len(warned) > 1 else ''}"
+                why += f"; {number_of(len(warned), 'warning')}"
             print_verdict(well, "well" if well else "broken", why)
         return 0 if well else 1

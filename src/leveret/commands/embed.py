@@ -10,6 +10,7 @@ import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
 from leveret.progress import Reporter
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,6 @@ class Embed:
             summary = {"output": str(self.output), "rows": rows, "width": width, "skipped": skipped}
             sys.stdout.write(json.dumps(summary) + "\n")
         else:
-            out.print(
-                f"{rows:,} vectors of {width} numbers, {len(skipped)} files skipped: {safe(self.output)}",
-                soft_wrap=True,
-            )
+            found = f"{number_of(rows, 'vector')} of {number_of(width, 'number')}"
+            out.print(f"{found}, {number_of(len(skipped), 'file')} skipped: {safe(self.output)}", soft_wrap=True)
         return 0

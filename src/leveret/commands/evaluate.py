@@ -1,25 +1,19 @@
 """`leveret evaluate`: score encoders on tasks."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out, print_table, safe
-from leveret.paper import BEST, PREFIX, published
+from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out
+from leveret.commands.scores import show_runs, warnings_of
+from leveret.commands.table import print_table
 from leveret.progress import Reporter
-from leveret.results import HARES
-from leveret.text import percent
+from leveret.text import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from leveret.results import Scorecard, TaskResult
-    from leveret.runs import Run
     from leveret.workload import Plan
 
 
@@ -112,6 +106,7 @@ class Evaluate:
         import leveret.distributed as distributed
         from leveret.batches import BadFilePolicy
         from leveret.dataroots import DataRoots
+        from leveret.entrants import FLOOR
         from leveret.evaluation import EvaluateConfig, Evaluation
         from leveret.loading import datasets
         from leveret.protocols import Protocol
@@ -144,100 +139,42 @@ class Evaluate:
             reporter.say("note: this processor has no bfloat16 arithmetic, so it is emulated, several times slower")
         evaluation = Evaluation(config, reporter)
         plan = evaluation.plan() if distributed.is_first() else None
+        floor = FLOOR if evaluation.hidden_floor else ""
         if self.dry_run:
             if plan:
-                _print_plan(plan)
+                _print_plan(plan, floor)
             return 0
-        for line in _plan_lines(plan) if plan else []:
+        for line in _plan_lines(plan, floor) if plan else []:
             reporter.say(line)
         runs = evaluation.run()
         if not distributed.is_first():
             return 0
         if self.json:
+            for warning in warnings_of(runs):
+                reporter.say(warning)
             sys.stdout.write("[" + ",\n".join(run.scorecard.to_json() for run in runs) + "]\n")
         else:
             show_runs(runs, evaluation.missing)
         return 0
 
 
-def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({})) -> None:
-    """The scores of all runs side by side, what is missing of a suite, then the folders."""
-    from leveret.comparison import published_cell
+def _plan_lines(plan: "Plan", floor: str) -> list[str]:
+    """What the plan comes to.
 
-    first = runs[0].scorecard
-    names = [run.scorecard.encoder["name"] for run in runs]
-    lines: list[tuple[list[object], Sequence[TaskResult]]] = []
-    for number, result in enumerate(first.tasks):
-        cells: list[object] = [result.task, result.metric]
-        floors = [run.scorecard.tasks[number].floor for run in runs]
-        for run in runs:
-            found = run.scorecard.tasks[number]
-            low, high = found.interval
-            flag = " !" if found.warnings else ""
-            cells.append(f"{percent(found.score)} [{percent(low)}, {percent(high)}]{flag}")
-        floor = next((value for value in floors if value is not None), None)
-        cells += [percent(result.chance), percent(floor)]
-        lines.append((cells, [result]))
-    for suite, summary in first.summaries().items():
-        means = [run.scorecard.summaries()[suite] for run in runs]
-        domains = list(summary.domains) if len(summary.domains) > 1 else []
-        for domain in (*domains, None):
-            among = [one for one in first.tasks if one.suite == suite and domain in (None, one.domain)]
-            title = f"{summary.title} ({suite})" if domain is None else f"mean {domain}"
-            scores = [percent(one.mean if domain is None else one.domains[domain]) for one in means]
-            lines.append(([title, "", *scores, "", ""], among))
-    columns = ["task", "metric", *names, "chance", "floor"]
-    grey = []
-    if HARES in first.summaries():
-        columns.append(f"{PREFIX}{BEST}")
-        for number, (cells, results) in enumerate(lines):
-            beside = published_cell(published()[BEST], results)
-            grey += [(number, len(cells))] if beside.other_clips else []
-            cells.append(percent(beside.score))
-    rows = [cells for cells, _ in lines]
-    title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
-    print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
-    for run in runs:
-        for line in _of_pretraining(run.scorecard):
-            out.print(f"  {safe(line)}", soft_wrap=True)
-        for result in run.scorecard.tasks:
-            for warning in result.warnings:
-                out.print(
-                    f"  ! {safe(run.scorecard.encoder['name'])}, {safe(result.task)}: {safe(warning)}",
-                    soft_wrap=True,
-                )
-    for summary in first.summaries().values():
-        for note in summary.notes:
-            out.print(f"  {safe(summary.title)}: {safe(note)}", soft_wrap=True)
-    for task, why in missing.items():
-        out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
-    for run in runs:
-        out.print(safe(run.folder), soft_wrap=True)
-
-
-def _of_pretraining(card: "Scorecard") -> "Iterator[str]":
-    """Which tasks were scored by what an encoder kept of its pretraining, and whether it had met their test clips."""
-    name, tasks = card.encoder["name"], card.tasks
-    if kept := [result.task for result in tasks if result.head == "pretraining"]:
-        yield f"{name}, head: pretraining (its own classifier, no new probe): {', '.join(kept)}"
-    by_finding: dict[str, list[str]] = {}
-    for result in tasks:
-        by_finding.setdefault(result.contamination, []).append(result.task)
-    one = len(by_finding) == 1
-    found = [text if one else f"{text} ({', '.join(names)})" for text, names in by_finding.items()]
-    yield f"{name}, contamination: {'; '.join(found)}"
-
-
-def _plan_lines(plan: "Plan") -> list[str]:
+    Args:
+        floor: Encoder that nobody asked for, whose windows would be taken for too many of the others; "" for none.
+    """
     if not plan.rows:
         return []
     windows = sum(row["windows"] for row in plan.rows)
+    of_floor = sum(row["windows"] for row in plan.rows if row["encoder"] == floor)
+    aside = f" ({of_floor:,} of {floor}, for the floor)" if floor else ""
     cached = sum(row["cached"] for row in plan.rows)
     size = sum(row["bytes"] for row in plan.rows)
     half = sorted({row["task"] for row in plan.rows if row["dtype"] == "float16"})
     lines = [
-        f"plan: {windows:,} windows to embed, {cached:,} of them cached; {in_bytes(size)} of vectors; "
-        f"about {in_time(plan.seconds)} of embedding"
+        f"plan: {number_of(windows, 'window')} to embed{aside}, {cached:,} of them cached; "
+        f"{in_bytes(size)} of vectors; about {in_time(plan.seconds)} of embedding"
     ]
     if drawn := sum(row["drawn"] for row in plan.rows):
         lines.append(f"up to {drawn:,} of the windows are embedded as they are drawn, and not kept")
@@ -246,7 +183,7 @@ def _plan_lines(plan: "Plan") -> list[str]:
     return lines
 
 
-def _print_plan(plan: "Plan") -> None:
+def _print_plan(plan: "Plan", floor: str) -> None:
     columns = ["task", "encoder", "windows", "cached", "vectors", "dtype"]
     rows = [
         [
@@ -260,8 +197,8 @@ def _print_plan(plan: "Plan") -> None:
         for row in plan.rows
     ]
     print_table("plan", columns, rows, numbers=(2, 3, 4))
-    for line in _plan_lines(plan):
-        out.print(line)
+    for line in _plan_lines(plan, floor):
+        out.print(line, soft_wrap=True)
 
 
 def _has_bfloat16() -> bool:

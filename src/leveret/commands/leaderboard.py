@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from leveret.commands.console import err, in_bytes, out, safe
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Leaderboard:
         text = leaderboard(runs, rows, left_out=left_out, marks=marks, trained_on=trained_on, verified=self.verified)
         write_page(self.output, text)
         size = in_bytes(self.output.stat().st_size)
-        count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {len(left_out)} left out"
+        count = f"{number_of(len(runs), 'run')}, {len(left_out)} left out"
         out.print(f"{count}, {size}: {safe(self.output)}", soft_wrap=True)
         return 0
 

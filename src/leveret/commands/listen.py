@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Listen:
         for why in sounds.skipped.values():
             reporter.say(f"skipped: {why}")
         with ListenServer(sounds, self.port) as server:
-            count = f"{len(sounds.paths):,} sounds, {len(sounds.skipped)} skipped"
+            count = f"{number_of(len(sounds.paths), 'sound')}, {len(sounds.skipped)} skipped"
             out.print(f"{count}: {safe(server.url)}  (Ctrl-C ends it)", soft_wrap=True)
             if self.browser:
                 webbrowser.open(server.url)

@@ -9,7 +9,11 @@ from typing import Literal
 
 import tyro
 
-from leveret.commands.console import out, print_table
+from leveret.commands.console import out
+from leveret.commands.table import print_table
+
+_SPARE = ("model", "encoder", "tables", "data", "layers", "objective", "batch", "steps")
+"""Columns that a narrow terminal does without, the first of them first: a name tells its model or encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +54,19 @@ class List:
                 out.print(f"[bold]{room}[/bold]\nnone in this version")
                 continue
             columns = list(rows[0])
-            cells = [["" if row[column] is None else row[column] for column in columns] for row in rows]
+            cells = [[_cell(column, row[column]) for column in columns] for row in rows]
             numbers = [k for k, column in enumerate(columns) if isinstance(rows[0][column], int | float)]
-            print_table(room, columns, cells, numbers)
+            prose = [k for k, column in enumerate(columns) if column == "what"]
+            spare = [columns.index(column) for column in _SPARE if column in columns]
+            print_table(room, columns, cells, numbers, prose=prose, spare=spare)
         return 0
+
+
+def _cell(column: str, value: object) -> object:
+    if column == "layers":
+        first, *others = str(value).split()
+        return f"{len(others) + 1}: {first} ... {others[-1]}" if others else f"1: {first}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
 def _entries(room: str) -> list[dict[str, object]]:

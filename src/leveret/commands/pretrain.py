@@ -12,6 +12,7 @@ import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe
 from leveret.progress import Reporter
+from leveret.text import number_of
 
 if TYPE_CHECKING:
     from leveret.corpora.corpus import TrainingCorpus
@@ -161,7 +162,7 @@ class Pretrain:
             config = self._of_recipe(recipe, config, corpus, compute.num_threads(), reporter)
         digests = []
         if self.digests:
-            reporter.say(f"{corpus.num_clips:,} clips: digests of their files, read once and remembered")
+            reporter.say(f"{number_of(corpus.num_clips, 'clip')}: digests of their files, read once and remembered")
             digests = corpus.content_digests(compute.num_threads())
         streams: list[CropStream] = []
 
@@ -335,7 +336,7 @@ class Pretrain:
         if recipe is not None:
             for line in recipe.header():
                 out.print(safe(line), soft_wrap=True)
-        told = f"{config.encoder} by {config.objective}; batch {config.batch:,}, {config.steps:,} steps, "
+        told = f"{config.encoder} by {config.objective}; batch {config.batch:,}, {number_of(config.steps, 'step')}, "
         told += f"crops of {config.objective_config.crop_seconds:g} s"
         changed = f"; changed (and the recipe's own): {', '.join(config.changed)}" if config.changed else ""
         out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
@@ -352,4 +353,4 @@ class Pretrain:
         if self.json:
             sys.stdout.write(json.dumps({"step": step, "checkpoint": str(checkpoint)}) + "\n")
         else:
-            out.print(f"{step:,} steps: {safe(checkpoint)}", soft_wrap=True)
+            out.print(f"{number_of(step, 'step')}: {safe(checkpoint)}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, err, in_bytes, out, safe
+from leveret.text import number_of
 
 ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
 
@@ -109,7 +110,10 @@ class Report:
             from leveret.report.figures import write_figures
 
             drawn, note = write_figures(self.figures, runs, tables)
-            err.print(f"{len(drawn)} figures: {safe(self.figures)}" + (f"; {note}" if note else ""), soft_wrap=True)
+            err.print(
+                f"{number_of(len(drawn), 'figure')}: {safe(self.figures)}" + (f"; {note}" if note else ""),
+                soft_wrap=True,
+            )
         if self.table:
             text = FORMATS[self.table](tables)
         else:
@@ -125,7 +129,7 @@ class Report:
             return 0
         write_page(output, text)
         size = output.stat().st_size
-        out.print(f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {in_bytes(size)}: {safe(output)}", soft_wrap=True)
+        out.print(f"{number_of(len(runs), 'run')}, {in_bytes(size)}: {safe(output)}", soft_wrap=True)
         if size > LARGEST_BYTES:
             err.print("note: too large to be mailed; give fewer runs, or those of one protocol with --protocol")
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,6 @@ class CheckShards:
         else:
             for problem in problems:
                 out.print(safe(problem), soft_wrap=True)
-            verdict = f"{len(problems)} problems in" if problems else "all is as it was written:"
+            verdict = f"{number_of(len(problems), 'problem')} in" if problems else "all is as it was written:"
             out.print(f"{verdict} {safe(self.folder)}", soft_wrap=True)
         return 1 if problems else 0

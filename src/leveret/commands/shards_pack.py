@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, in_bytes, out, safe
+from leveret.text import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,10 @@ class Pack:
         if self.json:
             sys.stdout.write(json.dumps(asdict(done) | {"folder": str(done.folder)}, indent=1) + "\n")
             return 0
+        packed = f"{number_of(done.num_clips, 'clip')}, {done.seconds / 3600:,.2f} h"
         out.print(
-            f"{done.num_clips:,} clips, {done.seconds / 3600:,.2f} h, in {done.num_shards:,} shards ({done.num_kept:,} "
-            f"were there), {in_bytes(done.num_bytes)}, {len(done.bad)} left out: {safe(done.folder)}",
+            f"{packed}, in {number_of(done.num_shards, 'shard')} ({done.num_kept:,} were there), "
+            f"{in_bytes(done.num_bytes)}, {len(done.bad)} left out: {safe(done.folder)}",
             soft_wrap=True,
         )
         return 0

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, err, out, print_table, safe
+from leveret.commands.console import ConsoleReporter, err, out, safe
+from leveret.commands.table import print_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Verify:
             shown.append({"run": str(run.folder), "verified": not wrong, "checks": [asdict(check) for check in checks]})
             if not self.json:
                 rows = [[check.what, check.task, check.state, check.said] for check in checks]
-                print_table(str(run.folder), ["check", "task", "result", "what was found"], rows)
+                print_table(str(run.folder), ["check", "task", "result", "what was found"], rows, prose=(3,))
                 out.print(f"not verified: {safe(wrong[0])}" if wrong else "verified", soft_wrap=True)
         if self.json:
             sys.stdout.write(json.dumps(shown, indent=1) + "\n")

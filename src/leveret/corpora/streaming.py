@@ -26,6 +26,7 @@ from leveret.corpora.reading import ReadAhead
 from leveret.corpora.workers import Workers
 from leveret.draws import Draws, of_batch
 from leveret.pretext import CropBatch
+from leveret.text import number_of
 
 PIECE_CLIPS = 64
 """Neighbours in a shard that are read together."""
@@ -125,7 +126,9 @@ class CropStream(Iterator[CropBatch]):
             )
         if self.bad:
             named = "\n".join(f"  {why}" for why in list(self.bad.values())[:100])
-            found.append(f"{len(self.bad)} clips cannot be used; others stood in {self.replaced} times:\n{named}")
+            found.append(
+                f"{number_of(len(self.bad), 'clip')} cannot be used; others stood in {self.replaced} times:\n{named}"
+            )
         return found
 
     def __next__(self) -> CropBatch:

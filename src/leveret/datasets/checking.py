@@ -19,6 +19,7 @@ from leveret.findings import Finding, Status, usable
 from leveret.progress import Reporter, shares
 from leveret.published_audio import DataFolder, DatasetError, Published
 from leveret.results import MIN_COVERAGE
+from leveret.text import number_of
 
 _NAMES_IN_A_LINE = 3
 _ANY_WINDOW = CropRule(seconds=1.0, num_windows=1)  # one row a clip: headers alone are wanted
@@ -132,7 +133,7 @@ def _count_findings(one: Subject, parts: Parts) -> list[Finding]:
     counts = _counts(parts)
     seen = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     if len(parts.folds) > 1:
-        seen += f", over {len(parts.folds)} folds"
+        seen += f", over {number_of(len(parts.folds), 'fold')}"
     name = f"{parts.name} clips"
     official = dict(parts.official or {})
     if not official:

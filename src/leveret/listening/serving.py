@@ -23,6 +23,7 @@ import soundfile
 from leveret.audio import AudioError, read_info, read_span
 from leveret.listening.neighbours import LONGEST_SECONDS, Sounds, is_within
 from leveret.report.rendering import policy, rendered
+from leveret.text import number_of
 
 ADDRESS = "127.0.0.1"
 LARGEST_UPLOAD = 50_000_000
@@ -104,7 +105,7 @@ def _page(sounds: Sounds) -> str:
         {"clips": [[name, *place] for name, place in zip(names, places.round(4).tolist(), strict=True)],
          "largest": LARGEST_UPLOAD},
         {
-            "title": f"{sounds.folder.name or sounds.folder}: {len(names):,} sound{'s' if len(names) != 1 else ''}",
+            "title": f"{sounds.folder.name or sounds.folder}: {number_of(len(names), 'sound')}",
             "encoder": str(about["name"]),
             "width": f"{about['embed_dim']:,}",
             "skipped": dict(sounds.skipped),

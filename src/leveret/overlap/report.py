@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from leveret.text import number_of
+
 SCHEMA_VERSION = 1
 SAME_SAMPLES, FINGERPRINT = "same samples", "fingerprint"
 UNCHECKED, NONE_FOUND = "unchecked", "none found"
@@ -83,7 +85,7 @@ class Contamination:
     def __str__(self) -> str:
         if not self.checked:
             return UNCHECKED
-        found = f"{len(self.clips):,} clips" if self.clips else NONE_FOUND
+        found = number_of(len(self.clips), "clip") if self.clips else NONE_FOUND
         return found + (f" ({self.left} unchecked)" if self.left else "")
 
     def joined(self, other: "Contamination") -> "Contamination":

@@ -12,7 +12,7 @@ from leveret.report.score_table import ScoreTable
 from leveret.report.task_details import TaskDetails, task_details
 from leveret.results import TaskResult
 from leveret.runs import Run
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 METRIC_TITLES = {"map": "mAP", "exact_match": "exact match", "micro_f1": "micro-F1", "macro_f1": "macro-F1"}
 
@@ -90,7 +90,7 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
     splits = ", ".join(f"{split} {number:,}" for split, number in result.clips.items() if number)
     found = [
         (metric_title(result.metric), percent(result.score)),
-        ("95 % interval", f"{percent(low)} to {percent(high)}, over {result.interval_groups:,} groups"),
+        ("95 % interval", f"{percent(low)} to {percent(high)}, over {number_of(result.interval_groups, 'group')}"),
         *((metric_title(name), percent(value)) for name, value in others.items()),
         ("chance", percent(result.chance)),
         ("majority class", percent(result.majority)),

@@ -14,6 +14,7 @@ import soundfile
 from leveret.audio import AudioError, load
 from leveret.progress import Reporter
 from leveret.report.map_details import Sound
+from leveret.text import number_of
 
 EXCERPT_SECONDS = 5.0
 SAMPLE_RATE = 16_000
@@ -58,8 +59,10 @@ def excerpts(samples: Sequence[Sequence[Sound]], num_bytes: int, reporter: Repor
                 break
             found[sound] = address
             advance(len(address))
-    bad = f"; {unreadable:,} files could not be read" if unreadable else ""
-    reporter.say(f"{len(found):,} of {len(wanted):,} clips can be heard, the first {EXCERPT_SECONDS:g} s of each{bad}")
+    bad = f"; {number_of(unreadable, 'file')} could not be read" if unreadable else ""
+    reporter.say(
+        f"{len(found):,} of {number_of(len(wanted), 'clip')} can be heard, the first {EXCERPT_SECONDS:g} s of each{bad}"
+    )
     return found
 
 

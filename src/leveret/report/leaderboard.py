@@ -16,7 +16,7 @@ from leveret.report.rendering import rendered
 from leveret.report.score_table import Column, ScoreTable, score_tables
 from leveret.results import HARES, HARES_TASKS, summarise
 from leveret.runs import Run
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 LEADERBOARD = "leaderboard.html"
 SIZES = {"under 10 M": 10e6, "10 to 50 M": 50e6, "50 to 100 M": 100e6, "over 100 M": float("inf")}
@@ -123,8 +123,8 @@ def leaderboard(
         ["base.js", "leaderboard.js"],
         {"rankings": [_plotted(one) for one in found]},
         {
-            "title": f"Leaderboard of {_counted(len(encoders), 'encoder')}",
-            "num_runs": _counted(len(runs), "run"),
+            "title": f"Leaderboard of {number_of(len(encoders), 'encoder')}",
+            "num_runs": number_of(len(runs), "run"),
             "rankings": found,
             "domains": list(dict.fromkeys(domain for one in found for _, domain, _ in one.columns if domain)),
             "sizes": list(SIZES),
@@ -134,10 +134,6 @@ def leaderboard(
             "verified": verified,
         },
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _ranking(one: ScoreTable, marks: Mapping[Path, str], trained_on: Mapping[str, str]) -> Ranking:
@@ -221,8 +217,12 @@ def _speed(run: Mapping[str, Any]) -> float | None:
 
 def _machine(run: Mapping[str, Any]) -> str:
     device = str(run.get("gpu") or run.get("device", ""))
-    threads = f", {run['torch_threads']} threads" if device == "cpu" and "torch_threads" in run else ""
+    threads = f", {_threads(run['torch_threads'])}" if device == "cpu" and "torch_threads" in run else ""
     return device + threads + ("" if run.get("dtype", "float32") == "float32" else f", {run['dtype']}")
+
+
+def _threads(number: object) -> str:
+    return number_of(number, "thread") if isinstance(number, int) else f"{number} threads"
 
 
 def _number(value: object) -> float | None:

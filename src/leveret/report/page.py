@@ -17,7 +17,7 @@ from leveret.report.rendering import rendered, write_page
 from leveret.report.run_facts import run_facts
 from leveret.report.score_table import Line, Score, ScoreTable, by_protocol, default_rows, score_tables
 from leveret.runs import Run
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 REPORT = "report.html"
 """Of a run folder: the page of this run alone."""
@@ -97,7 +97,7 @@ def _title(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> str:
     names = [name for name, _ in dict.fromkeys((str(one["name"]), one.get("digest")) for one in encoders)]
     tasks = {(one.suite, line.task) for one in tables for line in one.lines}
     who = names[0] if len(names) == 1 else f"{len(names)} encoders"
-    return f"{who} on {len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+    return f"{who} on {number_of(len(tasks), 'task')}"
 
 
 def _finished(runs: Sequence[Run]) -> str:

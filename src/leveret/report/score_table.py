@@ -13,7 +13,7 @@ from leveret.paper import PublishedRow, table
 from leveret.paper import tasks as published_tasks
 from leveret.results import DOMAINS, HARES, HARES_TASKS, Summary, TaskResult, summarise
 from leveret.runs import Run
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _table(protocol: str, suite: str, group: Sequence[Run], rows: Sequence[Publi
         ]
     summaries = [summarise(suite, [one for _, one in found.values()]) for found in results]
     whole = [summary for summary, found in zip(summaries, results, strict=True) if len(found) == len(every)]
-    title = " / ".join(dict.fromkeys(summary.title for summary in whole)) or f"mean of {len(every)} tasks"
+    title = " / ".join(dict.fromkeys(summary.title for summary in whole)) or f"mean of {number_of(len(every), 'task')}"
     overall = _mean_line(title, every, rows, "hares", full=len(every) == len(published_tasks()))
     scores = [
         replace(score, note=f"{summary.title}: {percent(summary.mean)}")

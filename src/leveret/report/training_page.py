@@ -12,7 +12,7 @@ from leveret.report.charts import Chart, chart, short
 from leveret.report.rendering import rendered
 from leveret.report.run_facts import LISTED, as_text, pairs
 from leveret.report.training_run import TrainingRun
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 PROBE, FLOOR = "probe/", "melstats/"
 TRAINING_REPORT = "pretraining.html"
@@ -177,7 +177,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
 def _labels(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     labels = data.get("labels") or []
     more = ", ..." if len(labels) > LISTED else ""
-    return [(f"{len(labels):,} labels", ", ".join(map(str, labels[:LISTED])) + more)] if labels else []
+    return [(number_of(len(labels), "label"), ", ".join(map(str, labels[:LISTED])) + more)] if labels else []
 
 
 def _start(start: Mapping[str, Any]) -> dict[str, Any]:

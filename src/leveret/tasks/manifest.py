@@ -11,6 +11,7 @@ from typing import Any, cast
 from leveret.contracts import Kind, Task
 from leveret.manifests import WHOLE_CLIP_SECONDS, ManifestError, ManifestPart, read_manifest
 from leveret.tasks.divided import DividedTask
+from leveret.text import number_of
 
 DOMAINS = ("environment", "speech", "music", "other")
 # the metrics that make sense of each kind; the first is what HARES reports
@@ -72,7 +73,8 @@ def _shared_groups(part: ManifestPart) -> list[str]:
         for fold in part.folds
         for group in {clip.group for clip in fold.train} & {clip.group for clip in fold.test}
     }
-    return [f"{len(shared)} groups stand in both train and test"] if shared else []
+    stand = "stands" if len(shared) == 1 else "stand"
+    return [f"{number_of(len(shared), 'group')} {stand} in both train and test"] if shared else []
 
 
 def _check(path: Path, task: str, name: str, value: Any, known: Sequence[str]) -> str:
