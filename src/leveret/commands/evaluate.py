@@ -198,6 +198,8 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
     title = f"protocol {first.protocol['title']}, score x 100 [95 % interval]"
     print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey)
     for run in runs:
+        if warning := run.scorecard.encoder.get("warning"):
+            out.print(f"  ! {safe(warning)}", soft_wrap=True)
         for line in _of_pretraining(run.scorecard):
             out.print(f"  {safe(line)}", soft_wrap=True)
         for result in run.scorecard.tasks:
@@ -211,6 +213,9 @@ def show_runs(runs: "list[Run]", missing: Mapping[str, str] = MappingProxyType({
             out.print(f"  {safe(summary.title)}: {safe(note)}", soft_wrap=True)
     for task, why in missing.items():
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
+    for run in runs:
+        if (run.folder / "probes").is_dir():
+            out.print(f"  probes, for `leveret classify --probe`: {safe(run.folder / 'probes')}", soft_wrap=True)
     for run in runs:
         out.print(safe(run.folder), soft_wrap=True)
 
