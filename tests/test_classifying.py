@@ -123,6 +123,19 @@ def trained(tone_manifest, config):
     return probe_of(run), sorted((manifest.parent / "audio").iterdir())
 
 
+def test_a_run_folder_stands_for_its_only_probe(trained, tmp_path):
+    probe, files = trained
+    run = probe.parents[1]
+    for folder in (run, probe.parent):
+        assert classify(files[:1], folder, compute=ONE_THREAD).values[0].shape == (1, 2)
+    (probe.parent / "other.safetensors").touch()
+    with pytest.raises(ProbeFileError) as caught:
+        load_probe(run)
+    assert str(caught.value) == f"{run} holds 2 probes: name one, {run}/probes/NAME.safetensors, of other, {probe.stem}"
+    with pytest.raises(ProbeFileError, match=r"holds no probes; `leveret evaluate --save-probes` keeps them"):
+        load_probe(tmp_path / "runs" / "..")
+
+
 def test_the_highest_labels_come_first(trained):
     probe, files = trained
     found = classify(files[:3], probe, compute=ONE_THREAD)

@@ -101,7 +101,9 @@ def test_an_encoder_object_is_taken_as_it_is_in_eval_mode():
     ("spec", "hint"),
     [
         ("slowfast_nfnet_tinny", "'slowfast_nfnet_tiny'"),
-        ("melstat", "'melstats'"),
+        ("melstat", "'melstats'? `leveret list encoders` names all of them"),
+        ("microsoft/wavlm-base", "; a model of the Hugging Face hub is hf:microsoft/wavlm-base"),
+        ("runs/best.pt", "FILE.safetensors"),
         ("best.pt", "FILE.safetensors"),
         ("her:module", "hear:..."),
         ("", "melstats"),

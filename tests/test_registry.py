@@ -54,6 +54,18 @@ def test_every_room_can_be_read(name):
     assert all(isinstance(key, str) and key for key in entries(name))
 
 
+@pytest.mark.parametrize(
+    ("what", "told"), [("encoder", "leveret list encoders"), ("row of the paper", "leveret list published")]
+)
+def test_where_one_of_many_names_is_surely_meant_the_others_stay_in_their_list(what, told):
+    names = [f"slowfast_{k}" for k in range(40)]
+    message = str(unknown_name(what, "slowfst_7", names))
+    assert message.startswith(f"no {what} 'slowfst_7'. Did you mean 'slowfast_7'")
+    assert message.endswith(f"? `{told}` names all of them")
+    assert "Known: slowfast_0, " in str(unknown_name(what, "xyzzy", names))  # no idea what was meant
+    assert "Known: slowfast_0, " in str(unknown_name("layer", "slowfst_7", names))  # nothing lists layers
+
+
 def test_an_unknown_name_gets_the_nearest_and_all_that_exist(room):
     room(felt="HATS = {'fedora': 1, 'beret': 2}")
     with pytest.raises(UnknownNameError) as caught:

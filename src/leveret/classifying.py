@@ -95,7 +95,8 @@ def classify(
 
     Args:
         inputs: Files, folders (searched for audio), or glob patterns.
-        probe: A file that `leveret evaluate --save-probes` wrote, or what `load_probe` made of one.
+        probe: A file that `leveret evaluate --save-probes` wrote, a run folder that holds one, or what `load_probe`
+            made of it.
         encoder: The probe's encoder, where it cannot be made from the file alone; None makes it.
         window: Seconds of a window, one result each; None is one result a file, the mean over the windows of the
             probe's own crop rule.

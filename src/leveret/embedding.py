@@ -268,6 +268,8 @@ def embed_files(
     reporter: Reporter | None = None,
 ) -> tuple[Job, Rows]:
     """Rows of files that no manifest names, through the cache as all rows; arguments as `embed`."""
+    if runner.warning:
+        (reporter or Reporter()).say(f"warning: {runner.warning}")
     with distributed.in_turn():
         clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
         for archive, count in left_out([clip.path for clip in clips]).items():

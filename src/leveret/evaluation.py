@@ -159,6 +159,8 @@ class Evaluation:
         reporter = RunLog(self.reporter)
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         shown = [entrant for entrant in self.entrants if not entrant.hidden and distributed.is_first()]
+        for warning in dict.fromkeys(runner.warning for runner in self.runners if runner.warning):
+            reporter.say(f"warning: {warning}")
         for entrant in shown:
             name = f"{_slug(entrant.about['name'])}-{_slug(self.config.protocol.title)}-{stamp}"
             entrant.writer = RunWriter(self.config.output / name, self._identity(entrant))

@@ -5,7 +5,9 @@ runs/best.safetensors        a checkpoint
 py:my_encoder.py:MyEncoder   somebody else's, by an adapter: py, hear, hf, onnx, torchscript, pkg
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from leveret.adapters.faults import blamed
 from leveret.adapters.foreign import Foreign
 from leveret.checkpoint import CHECKPOINT_SUFFIX, Checkpoint, config_as_json, load_checkpoint
 from leveret.content import file_sha256, weights_digest
 from leveret.contracts import Encoder, EncoderConfig, Task
 from leveret.dataroots import DataRoots
+from leveret.drift import moved
 from leveret.published_audio import DataFolder, Dataset, MissingDatasetError, Published
 from leveret.registry import UnknownNameError, entries, look_up, unknown_name
 from leveret.results import HARES, HARES_TASKS
@@ -27,6 +32,7 @@ from leveret.stimuli import noise
 from leveret.tasks.hf_parquet import unpacked
 
 LONGEST_CLIP_SECONDS = 3600.0  # "the whole clip" ends somewhere: an hour of features still fits into memory
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(?<!\.pt)(?<!\.pth)(?<!\.ckpt)(?<!\.bin)(?<!\.onnx)")
 DETERMINISM_TOLERANCE = 1e-3  # of the vectors' norm; a dropout left on moves them by far more
 
 
@@ -127,6 +133,8 @@ def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
             checkpoint=checkpoint, pretraining=_pretraining(checkpoint.extra),
         )  # fmt: skip
     if spec not in entries("encoders"):
+        if _HUB_NAME.fullmatch(spec) and not Path(spec).exists():
+            raise UnknownNameError(f"no encoder {spec!r}; a model of the Hugging Face hub is hf:{spec}")
         # the forms first: of many names the message shows but some
         if Path(spec.partition(":")[0]).suffix == ".py":
             raise UnknownNameError(
@@ -268,31 +276,60 @@ def _hares(data: DataRoots, missing: dict[str, str]) -> list[Task]:
     return [found[name] for name in HARES_TASKS if name in found]
 
 
-def fingerprint(encoder: Encoder, device: torch.device, layer: str | None = None) -> NDArray[np.float32]:
+def fingerprint(
+    encoder: Encoder, device: torch.device, layer: str | None = None, name: str = "the encoder", foreign: bool = False
+) -> NDArray[np.float32]:
     """Vectors (8, D) of eight fixed waves of 1 s: how the encoder behaves, whatever its code says.
 
+    Args:
+        name: What errors call it.
+        foreign: Whether it is somebody else's, so that whatever it raises is told as a failure of it.
+
     Raises:
+        EncoderFailedError: Somebody else's raises something.
         NotFiniteError: Its vectors are no numbers.
         NotDeterministicError: A second call gives other vectors.
     """
+    batch = _eight_waves(encoder, device)
+    with torch.inference_mode(), blamed(name, batch.shape) if foreign else nullcontext():
+        first, second = (encoder(batch, layer).float().cpu().numpy() for _ in range(2))
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise NotFiniteError(
+            f"{name} gives NaN or infinity for ordinary noise; are its weights numbers, and does a logarithm or a "
+            "division in it guard against zero? `leveret check` says for which sounds"
+        )
+    difference, size = float(np.linalg.norm(first - second)), float(max(np.linalg.norm(first), np.linalg.norm(second)))
+    if difference > DETERMINISM_TOLERANCE * size:
+        raise NotDeterministicError(
+            f"{name} is not deterministic: the same eight waves moved its vectors by {difference / size:.1%} on a "
+            "second call; put it in eval mode (dropout and batch norm) and fix its seeds"
+        )
+    return np.asarray(first, dtype=np.float32)
+
+
+def batch_drift(
+    encoder: Encoder, device: torch.device, known: NDArray[np.float32], layer: str | None, name: str
+) -> float:
+    """By what share of its length the first vector of a fingerprint moves where its wave is embedded alone.
+
+    Args:
+        known: The fingerprint of somebody else's encoder.
+        name: What errors call it.
+
+    Raises:
+        EncoderFailedError: It takes no batch of one.
+    """
+    wave = _eight_waves(encoder, device)[:1]
+    with torch.inference_mode(), blamed(name, wave.shape):
+        alone = encoder(wave, layer).float().cpu()
+    return moved(torch.from_numpy(known[:1]), alone)
+
+
+def _eight_waves(encoder: Encoder, device: torch.device) -> Tensor:
     white = noise(2022, 8 * encoder.sample_rate).reshape(8, -1)
     # eight spectra: each wave is the noise smoothed over a window twice as long as the one before
     cumulative = np.cumsum(white, axis=1, dtype=np.float64)
     waves = np.zeros_like(white)
     for k in range(8):
         waves[k, 2**k :] = (cumulative[k, 2**k :] - cumulative[k, : -(2**k)]) / 2 ** (k / 2)
-    batch = torch.from_numpy(np.pad(waves, ((0, 0), (0, max(0, encoder.min_samples - waves.shape[1]))))).to(device)
-    with torch.inference_mode():
-        first, second = (encoder(batch, layer).float().cpu().numpy() for _ in range(2))
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise NotFiniteError(
-            "the encoder gives NaN or infinity for ordinary noise; are its weights numbers, and does a logarithm or a "
-            "division in it guard against zero? `leveret check` says for which sounds"
-        )
-    difference, size = float(np.linalg.norm(first - second)), float(max(np.linalg.norm(first), np.linalg.norm(second)))
-    if difference > DETERMINISM_TOLERANCE * size:
-        raise NotDeterministicError(
-            f"the encoder is not deterministic: the same eight waves moved its vectors by {difference / size:.1%} on a "
-            "second call; put it in eval mode (dropout and batch norm) and fix its seeds"
-        )
-    return np.asarray(first, dtype=np.float32)
+    return torch.from_numpy(np.pad(waves, ((0, 0), (0, max(0, encoder.min_samples - waves.shape[1]))))).to(device)

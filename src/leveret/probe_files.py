@@ -151,15 +151,32 @@ def save_probe(path: Path, probe: TrainedProbe) -> None:
 def load_probe(path: Path) -> TrainedProbe:
     """Read a trained probe.
 
+    Args:
+        path: Its file, or a run folder that holds no other.
+
     Raises:
-        ProbeFileError: The file is missing, torn, foreign, of a newer format, or does not fit together.
+        ProbeFileError: The file is missing, torn, foreign, of a newer format, or does not fit together; of a folder, it
+            holds none or several.
     """
+    if path.is_dir():
+        path = _only_probe(path)
     tensors, described = read_tensors(path, _HEADER, "trained probe", PROBE_VERSION, ProbeFileError)
     try:
         return _from_header(described, tensors)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"{error} is missing in its header" if isinstance(error, KeyError) else str(error)
         raise ProbeFileError(f"{path} is no trained probe that can be used: {reason}") from error
+
+
+def _only_probe(folder: Path) -> Path:
+    within = folder / "probes" if (folder / "probes").is_dir() else folder
+    found = sorted(within.glob(f"*{SUFFIX}"))
+    if not found:
+        raise ProbeFileError(f"{folder} holds no probes; `leveret evaluate --save-probes` keeps them in its run folder")
+    if len(found) > 1:
+        names = ", ".join(path.name.removesuffix(SUFFIX) for path in found)
+        raise ProbeFileError(f"{folder} holds {len(found)} probes: name one, {within}/NAME{SUFFIX}, of {names}")
+    return found[0]
 
 
 def _from_header(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainedProbe:

@@ -15,7 +15,20 @@ ROOMS = ("encoders", "adapters", "tasks", "probes", "objectives")
 
 
 class UnknownNameError(ValueError):
-    """A name that no entry has; the message lists the nearest and all that exist."""
+    """A name that no entry has; the message says the nearest, or all that exist."""
+
+
+_LISTED_BY = {
+    **{one: f"leveret list {one}s" for one in ("encoder", "adapter", "task", "probe", "objective", "recipe", "format")},
+    "row of the paper": "leveret list published",
+    "published row": "leveret list published",
+    "dataset": "leveret data list",
+    "command": "leveret --help",
+}
+"""The command that shows what there is of a sort of thing, in place of a message full of names."""
+
+_FEW = 12
+_SURE = 0.7  # a slip of the pen
 
 
 @cache
@@ -57,7 +70,7 @@ def look_up(room: str, name: str, declared_in: str = "") -> Any:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The one error for a name nobody has: what was asked, the nearest, and what there is.
+    """The one error for a name nobody has: what was asked, the nearest, and all names unless one is surely meant.
 
     Args:
         what: The sort of thing in the singular, as in "no task 'esc_50'".
@@ -65,5 +78,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = list(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    sure = bool(get_close_matches(name, names, n=1, cutoff=_SURE))
+    if sure and len(names) > _FEW and what in _LISTED_BY:
+        return UnknownNameError(f"no {what} {name!r}.{hint} `{_LISTED_BY[what]}` names all of them")
     shown = ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
     return UnknownNameError(f"no {what} {name!r}.{hint} Known: {shown or 'none'}")

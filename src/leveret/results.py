@@ -173,7 +173,8 @@ class Scorecard:
     """One encoder under one protocol.
 
     Attributes:
-        encoder: Spec, name, digest, config, origin, parameters, sample rate, width.
+        encoder: Spec, name, digest, config, origin, parameters, sample rate, width; a warning where its vectors are
+            doubtful.
         protocol: Its name and settings; scores of different protocols are never compared.
         tasks: In the order of evaluation.
         run: Device, dtype, threads, versions, code digest, wall seconds, peak memory, date.

@@ -4,6 +4,7 @@ Shapes: B batch, N samples, D embedding.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from time import perf_counter
@@ -16,12 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import leveret.distributed as distributed
+from leveret.adapters.faults import AdapterError, blamed
 from leveret.audio import AUDIO_VERSION
 from leveret.augment import mix
 from leveret.batches import Batch, CropRule
+from leveret.drift import PRECISION, share
 from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
-from leveret.loading import LoadedEncoder, fingerprint
+from leveret.loading import LoadedEncoder, batch_drift, fingerprint
 from leveret.machine import num_cores
 from leveret.precision import exact_float32
 from leveret.registry import unknown_name
@@ -33,7 +36,7 @@ BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "row
 """With these the same weights, clip and crop rule give the same vectors."""
 
 DEFAULT_BATCH_SIZE = 32
-NOT_IDENTITY = ("spec", "name", "pretraining")
+NOT_IDENTITY = ("spec", "name", "pretraining", "warning")
 """What of an encoder's description its vectors do not depend on."""
 
 
@@ -121,13 +124,14 @@ class Network:
         while at < len(waves):
             part = slice(at, at + self.batch_size)
             try:
-                with torch.inference_mode(), exact_float32():
+                with torch.inference_mode(), exact_float32(), self._blamed(waves[part]):
                     features = self.encoder.frontend(waves[part].to(self.device))
                     if partners is not None:
                         assert batch.share is not None, batch
                         others = self.encoder.frontend(partners[part].to(self.device))
                         features = mix(features, others, batch.share[part])
                     found = [vectors.float().cpu() for vectors in self._embed(features, layers)]
+                    self._check_widths(found, waves[part], layers)
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
@@ -148,6 +152,21 @@ class Network:
         by_name = self.encoder.embed_layers(features, list(dict.fromkeys(names)))
         return [by_name[name] for name in names]
 
+    def _blamed(self, waves: Tensor) -> AbstractContextManager[None]:
+        return blamed(self.loaded.spec, waves.shape) if self.loaded.foreign else nullcontext()
+
+    def _check_widths(self, found: Sequence[Tensor], waves: Float[Tensor, "B N"], layers: Sequence[str | None]) -> None:
+        """Somebody else's subclass of `Encoder` may give other vectors than it says."""
+        encoder = self.loaded.encoder
+        for vectors, layer in zip(found, layers, strict=True) if self.loaded.foreign else ():
+            expected = (len(waves), encoder.embed_dim if layer is None else encoder.layers[layer])
+            if vectors.shape != expected:
+                raise AdapterError(
+                    f"{self.loaded.spec} gave vectors {tuple(vectors.shape)} for {len(waves)} waves of "
+                    f"{waves.shape[1] / encoder.sample_rate:.3g} s; {expected} were expected, as its embed_dim and "
+                    "layers say: one vector a wave, of one width for all lengths"
+                )
+
     def _long_enough(self, waves: Float[Tensor, "B N"]) -> Float[Tensor, "B n"]:
         return F.pad(waves, (0, max(0, self.loaded.encoder.min_samples - waves.shape[1])))
 
@@ -159,6 +178,7 @@ class Runner:
         layer: A key of the encoder's layers; None is its default embedding.
         name: The encoder's, and the layer's where one is named.
         width: D.
+        warning: What makes its vectors doubtful; empty where nothing does.
     """
 
     def __init__(self, network: Network, compute: Compute, layer: str | None = None) -> None:
@@ -168,11 +188,17 @@ class Runner:
         self.network, self.loaded, self.compute, self.layer = network, network.loaded, compute, layer
         self.name = self.loaded.name if layer is None else f"{self.loaded.name}/{layer}"
         self.width = encoder.embed_dim if layer is None else encoder.layers[layer]
-        self.fingerprint = fingerprint(encoder, network.device, layer)
+        spec, device, foreign = self.loaded.spec, network.device, self.loaded.foreign
+        self.fingerprint = fingerprint(encoder, device, layer, spec, foreign)
+        drift = batch_drift(encoder, device, self.fingerprint, layer, spec) if foreign else 0.0
+        self.warning = "" if drift <= PRECISION else (
+            f"{spec}: vectors depend on the rest of the batch (by {share(drift)} of their length); its scores depend "
+            "on --batch-size; `leveret check` tells more"
+        )  # fmt: skip
 
     def described(self) -> dict[str, Any]:
         """For scorecards and cache identities."""
-        about = self.loaded.described()
+        about = self.loaded.described() | ({"warning": self.warning} if self.warning else {})
         return (
             about if self.layer is None else about | {"name": self.name, "layer": self.layer, "embed_dim": self.width}
         )

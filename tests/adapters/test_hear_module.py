@@ -64,7 +64,7 @@ def test_the_model_file_goes_to_load_model_and_into_the_digest(planted, tmp_path
     [
         ("", "no function load_model nor get_scene_embeddings"),
         (HEAR_MODULE.replace("get_scene", "get_some"), "no function get_scene_embeddings"),
-        (HEAR_MODULE.replace("sample_rate = 8000", "rate = 8000"), "no integer sample_rate"),
+        (HEAR_MODULE.replace("sample_rate = 8000", "rate = 8000"), "no sample_rate .* but rate = 8000"),
         (HEAR_MODULE.replace("scene_embedding_size = 3", "scene_embedding_size = 5"), "is 5, but .* vectors of 3"),
         (HEAR_MODULE.replace("amax(1)], 1)", "amax(1)], 1)[None]"), r"returned torch.Size\(\[1, 2, 3\]\)"),
     ],

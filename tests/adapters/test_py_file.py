@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from leveret.adapters.py_file import AdapterError
-from leveret.loading import NotDeterministicError, fingerprint, load_encoder
+from leveret.adapters.faults import AdapterError, EncoderFailedError
+from leveret.batches import Batch, CropRule
+from leveret.loading import NotDeterministicError, NotFiniteError, fingerprint, load_encoder
+from leveret.runner import Compute, runners_of, vectors_of_batch
 
 HEAD = "import numpy as np\nimport torch\n"
 GOOD = f"""{HEAD}
@@ -127,9 +129,29 @@ def test_foreign_code_that_writes_into_the_waves_harms_nobody(spec):
     [
         ("class Other:\n    pass\ndef E():\n    pass\n", "has no class 'E'; it has Other"),
         ("", "has no class 'E'; it has none"),
-        ("class E:\n    def embed(self, wave):\n        return wave\n", "no integer sample_rate"),
-        (body("def embed(self, wave): return wave", "class E:\n    sample_rate = 16000.0\n"), "no integer sample_rate"),
-        (body("def embed(self, wave): return wave", "class E:\n    sample_rate = 0\n"), "no integer sample_rate"),
+        (
+            "class E:\n    def embed(self, wave):\n        return wave\n",
+            "E has no sample_rate (Hz); it is never guessed",
+        ),
+        ("class E:\n    sr = 16000\n", "E has no sample_rate (Hz) but sr = 16000: call that sample_rate"),
+        ("class E:\n    sample_rate = '16k'\n", "sample_rate is '16k'; a whole number of hertz was expected"),
+        ("class E:\n    sample_rate = True\n", "sample_rate is True; a whole number"),
+        ("class E:\n    sample_rate = 22050.5\n", "sample_rate is 22050.5; a whole number"),
+        ("class E:\n    sample_rate = float('nan')\n", "sample_rate is nan; a whole number"),
+        ("class E:\n    sample_rate = 0\n", "sample_rate is 0; hertz were expected, 1000 or more"),
+        ("class E:\n    sample_rate = 16\n", "sample_rate is 16; hertz were expected, did you mean 16000?"),
+        ("class E:\n    sample_rate = 44.1\n", "sample_rate is 44.1; hertz were expected, did you mean 44100?"),
+        (
+            "from leveret.contracts import Encoder\nclass E(Encoder):\n    sample_rate, embed_dim, layers = 16, 1, {}\n"
+            "    def embed(self, features, layer=None): return features[:, :1]\n",
+            "did you mean 16000?",
+        ),
+        (
+            "class E:\n    def __init__(self): self.sample_rate = {}['rate']\n",
+            "E cannot be made (mine.py:2: KeyError: 'rate')",
+        ),
+        (body("def embed(self, wave): return torch.fft.rfft(wave)"), "gave complex64; real vectors were expected"),
+        (body("def embed(self, wave): return np.fft.rfft(wave.numpy())"), "; real vectors were expected: take .abs()"),
         ("class E:\n    sample_rate = 8000\n", "has no method embed"),
         ("class E:\n    sample_rate = 8000\n    embed = None\n", "has no method embed"),
         ("class E:\n    def __init__(self, size): pass\n", "cannot be made without arguments"),
@@ -157,19 +179,99 @@ def test_a_file_that_is_not_there_is_refused_with_an_example(rest):
         load_encoder(f"py:{rest}")
 
 
-def test_an_error_in_the_users_own_file_is_the_users_to_see(spec):
-    with pytest.raises(ZeroDivisionError):
-        load_encoder(spec("1 / 0\n"))
-    with pytest.raises(SyntaxError):
-        load_encoder(spec("class E\n"))
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("\n1 / 0\n", "line 2: ZeroDivisionError: division by zero; mend the file"),
+        ("import os\nclass E\n", "line 2: SyntaxError: expected ':'; mend the file"),
+        (
+            "import not_there_at_all\n",
+            "line 1: ModuleNotFoundError: No module named 'not_there_at_all'; install it, or mend the file",
+        ),
+        ("import neighbour\n", "line 1: neighbour.py:2: KeyError: 1; mend the file"),
+        ("raise SystemExit(2)\n", "line 1: SystemExit: 2; mend the file"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(spec, tmp_path, source, told):
+    (tmp_path / "neighbour.py").write_text("\n{}[1]\n")
+    with pytest.raises(AdapterError) as caught:
+        load_encoder(spec(source))
+    assert str(caught.value).endswith(f":E: mine.py cannot be imported, {told}")
+    assert caught.value.__cause__ is not None
 
 
 def test_an_embed_that_fails_at_once_is_told_with_its_line_and_what_it_was_given(spec):
     with pytest.raises(
-        AdapterError, match=r"(?s)E fails on .*\(2, 8000\): AssertionError.*mine.py:6: assert"
+        AdapterError, match=r"E fails on waves of shape \(2, 8000\) \(mine.py:6: AssertionError: assert wave.ndim"
     ) as caught:
         load_encoder(spec(body("def embed(self, wave):\n    assert wave.ndim == 1")))
     assert isinstance(caught.value.__cause__, AssertionError)
+
+
+def test_an_embed_that_fails_later_is_told_with_its_line_and_what_it_was_given(spec):
+    named = spec(body("def embed(self, wave):\n    assert wave.shape[1] == 8000, 'a second'\n    return wave[:, :3]"))
+    with pytest.raises(EncoderFailedError) as caught:
+        load_encoder(named).encoder(WAVES[:, :7000])
+    assert str(caught.value) == (
+        f"{named} fails on waves of shape (2, 7000) (mine.py:6: AssertionError: a second); lengths vary and so does "
+        f"the batch; `leveret check {named}` tries many"
+    )
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "MemoryError", "torch.OutOfMemoryError"])
+def test_what_is_not_the_encoders_fault_is_not_blamed_on_it(spec, error):
+    source = f"def embed(self, wave):\n    if wave.shape[1] != 8000: raise {error}\n    return wave[:, :3]"
+    encoder = load_encoder(spec(body(source))).encoder
+    with pytest.raises({"K": KeyboardInterrupt, "M": MemoryError, "t": torch.OutOfMemoryError}[error[0]]):
+        encoder(WAVES[:, :7000])
+
+
+def test_a_width_that_depends_on_the_length_is_told_with_both(spec):
+    named = spec(body("def embed(self, wave): return wave[:, ::100]"))
+    with pytest.raises(AdapterError) as caught:
+        load_encoder(named).encoder(torch.zeros(1, 40_100))
+    assert str(caught.value) == (
+        f"{named} gave vectors of 401 numbers for waves of 5.01 s, and of 80 before; one width for all lengths was "
+        "expected: pool over time"
+    )
+
+
+def test_a_rate_that_is_a_float_by_its_type_only_is_a_rate(spec):
+    encoder = load_encoder(spec(body("def embed(self, wave): return wave[:, :3]").replace("8000", "8000.0"))).encoder
+    assert (type(encoder.sample_rate), encoder.sample_rate) == (int, 8_000)
+
+
+def test_an_own_encoder_of_the_contract_that_fails_is_told_too(spec):
+    source = (
+        f"{HEAD}from leveret.contracts import Encoder\n\n"
+        "class E(Encoder):\n    embed_dim, layers = 4, {'x': 4}\n"
+        "    def embed(self, features, layer=None):\n        if len(features) == 3: raise IndexError\n"
+        "        return features[:, :len(features) if len(features) == 5 else 4]\n"
+    )
+    (runner,) = runners_of([load_encoder(spec(source))], Compute(device="cpu"))
+    with pytest.raises(EncoderFailedError, match=r"E fails on waves of shape \(3, 500\) \(mine.py:8: IndexError"):
+        vectors_of_batch([runner], Batch(0, {16_000: torch.zeros(3, 500)}))
+    with pytest.raises(AdapterError, match=r"E gave vectors \(5, 5\) for 5 waves of 0.0312 s; \(5, 4\) were expected"):
+        vectors_of_batch([runner], Batch(0, {16_000: torch.zeros(5, 500)}))
+
+
+def test_an_encoder_that_looks_across_its_batch_is_warned_of_and_the_cache_does_not_care(spec):
+    source = "def embed(self, wave):\n    x = wave.square()[:, :3]\n    return x - SHARE * x.mean(0)"
+    (alone,) = runners_of([load_encoder(spec(body(source.replace("SHARE", "0"))))], Compute(device="cpu"))
+    assert alone.warning == ""
+    assert "warning" not in alone.described()
+    named = spec(body(source.replace("SHARE", "0.5")))
+    (runner,) = runners_of([load_encoder(named)], Compute(device="cpu"))
+    assert runner.warning.startswith(f"{named}: vectors depend on the rest of the batch (by ")
+    assert runner.described()["warning"] == runner.warning
+    assert "warning" not in runner.identity(CropRule(seconds=1.0), "")["encoder"]
+
+
+def test_vectors_that_are_no_numbers_are_told_with_the_encoder(spec):
+    named = spec(body("def embed(self, wave): return wave[:, :3] / 0"))
+    with pytest.raises(NotFiniteError, match=r"^py:.*mine\.py:E gives NaN or infinity"):
+        runners_of([load_encoder(named)], Compute(device="cpu"))
 
 
 def test_a_file_without_a_class_asks_for_the_class(spec):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from leveret.checking.examined import Examined, moved, networks, share, told
+from leveret.checking.examined import Examined, networks, told
 from leveret.contracts import Encoder
+from leveret.drift import moved, share
 from leveret.loading import create_encoder, load_encoder
 from leveret.stimuli import varied_sounds
 

@@ -34,7 +34,7 @@ def folder(one, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def module(folder):
-    return module_of_file(folder / "__init__.py")
+    return module_of_file("hear:folder", folder / "__init__.py")
 
 
 @pytest.fixture(scope="module")

@@ -114,4 +114,4 @@ def test_a_config_with_changed_sizes_travels_with_them(exported, tmp_path):
     config = dataclasses.replace(entries("encoders")["byola_cnn_tiny"], width=24)
     encoder = config.build().eval()
     write_hear(dataclasses.replace(exported("byola_cnn_tiny"), config=config, encoder=encoder), tmp_path / "wider")
-    assert module_of_file(tmp_path / "wider" / "__init__.py").load_model().scene_embedding_size == 24
+    assert module_of_file("hear:wider", tmp_path / "wider" / "__init__.py").load_model().scene_embedding_size == 24

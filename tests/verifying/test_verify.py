@@ -1,6 +1,7 @@
 """A sound run is verified; whatever is changed in it, or around it, is found and named."""
 
 import json
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -249,6 +250,25 @@ def test_the_command_tells_and_its_exit_status_says_it_and_the_leaderboard_refus
     assert asdict(verify(find_runs(run.folder)[0], CONFIG)[3])["state"] == "failed"
     assert cli.main(["leaderboard", "runs", "--verified"]) == 2
     assert "its verification failed: tones: scores: the score is not the mean" in capsys.readouterr().err
+
+
+def test_the_command_of_the_owner_of_the_code_is_said_in_full(run_of, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my encoder.py").write_text(
+        "class E:\n    sample_rate = 16000\n    def embed(self, wave): return wave.unfold(1, 9, 9).square().mean(1)\n"
+    )
+    run = run_of(encoder="py:my encoder.py:E")
+    capsys.readouterr()
+    typed = f"leveret verify {run.folder} --encoder 'py:my encoder.py:E'"
+    assert cli.main(["verify", str(run.folder), "--device", "cpu"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"not verified: encoder not checked; if you trust its code: {typed}"
+    assert cli.main([*shlex.split(typed)[1:], "--device", "cpu"]) == 0
+    capsys.readouterr()
+    Path("my encoder.py").unlink()
+    assert cli.main(["verify", str(run.folder), "--device", "cpu"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "not verified: encoder not checked, as the table says"
 
 
 def test_damaged_runs_are_named_and_not_verified(run_of, capsys):

@@ -25,12 +25,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from leveret.adapters.faults import AdapterError, blamed, import_error
+from leveret.adapters.sample_rates import plausible_rate
 from leveret.contracts import Encoder
 from leveret.registry import unknown_name
-
-
-class AdapterError(ValueError):
-    """A foreign encoder that cannot be used; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ class WaveEncoder(Encoder):
     Attributes:
         spec: As the user wrote it, for errors.
         max_samples: Longest wave that it takes at once; None is any.
+        tried: Whether it has embedded anything; False while `measure` does so for the first time.
     """
 
     convertible = False
@@ -64,7 +63,8 @@ class WaveEncoder(Encoder):
     def __init__(self, spec: str, sample_rate: int) -> None:
         super().__init__()
         self.spec = spec
-        self.sample_rate = sample_rate
+        self.sample_rate = plausible_rate(spec, sample_rate)
+        self.tried = False
 
     @abstractmethod
     def vectors(self, wave: Float[Tensor, "B N"], layer: str) -> Any:
@@ -89,6 +89,7 @@ class WaveEncoder(Encoder):
         with torch.inference_mode():  # as later, so that foreign code may call numpy() on what its network gives
             self.layers = {layer: self.embed(noise, layer).shape[1] for layer in layers}
         self.embed_dim = self.layers[layers[-1]]
+        self.tried = True
 
     def embed(self, features: Float[Tensor, "B N"], layer: str | None = None) -> Float[Tensor, "B D"]:
         """What the wrapped code makes of the waves."""
@@ -103,11 +104,15 @@ class WaveEncoder(Encoder):
         wave = F.pad(features, (0, max(0, self.min_samples - features.shape[1])))
         total, most = wave.shape[1], self.max_samples or wave.shape[1]
         starts = [*range(0, max(1, total - most), most), total - most] if total > most else [0]
-        windows = [self.vectors_by_layer(wave[:, start : start + most].clone(), layers) for start in starts]
-        by_layer = {layer: [self._checked(window[layer], wave[:, :most]) for window in windows] for layer in layers}
+        by_layer: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        for start in starts:
+            with blamed(self.spec, (len(wave), min(total, most)), first=not self.tried):
+                window = self.vectors_by_layer(wave[:, start : start + most].clone(), layers)
+                for layer, found in by_layer.items():
+                    found.append(self._checked(window[layer], wave[:, :most], layer))
         return {layer: torch.stack(found).mean(0) if len(found) > 1 else found[0] for layer, found in by_layer.items()}
 
-    def _checked(self, vectors: Any, wave: Tensor) -> Tensor:
+    def _checked(self, vectors: Any, wave: Tensor, layer: str) -> Tensor:
         shape = tuple(wave.shape)
         if isinstance(vectors, np.ndarray):
             vectors = torch.tensor(vectors)  # a copy: some libraries hand out arrays that cannot be written
@@ -116,6 +121,15 @@ class WaveEncoder(Encoder):
             raise AdapterError(
                 f"{self.spec} returned {found} for waves {shape}; expected a tensor or array "
                 f"({shape[0]}, D): one vector a wave, averaged over time"
+            )
+        if vectors.is_complex():
+            sort = str(vectors.dtype).removeprefix("torch.")
+            raise AdapterError(f"{self.spec} gave {sort}; real vectors were expected: take .abs(), or both parts")
+        if self.tried and vectors.shape[1] != self.layers[layer]:
+            raise AdapterError(
+                f"{self.spec} gave vectors of {vectors.shape[1]} numbers for waves of "
+                f"{shape[1] / self.sample_rate:.3g} s, and of {self.layers[layer]} before; one width for all lengths "
+                "was expected: pool over time"
             )
         return vectors.to(device=wave.device, dtype=torch.float32)
 
@@ -141,23 +155,33 @@ def required(module: str, extra: str, spec: str) -> ModuleType:
             ) from error
 
 
-def module_of_file(path: Path) -> ModuleType:
+def module_of_file(spec: str, path: Path) -> ModuleType:
     """A Python file as a module of its own, run anew; its neighbours are importable meanwhile.
 
     An `__init__.py` is its folder as a package.
+
+    Args:
+        spec: For errors.
+
+    Raises:
+        AdapterError: It is no Python file, or running it raised something.
     """
     name = f"leveret_user_{path.resolve().parent.name if path.name == '__init__.py' else path.stem}"
     for old in [known for known in sys.modules if known.startswith(f"{name}.")]:
         del sys.modules[old]  # another folder of that name had them
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
-        raise AdapterError(f"{path} is no Python file; expected a name that ends in .py")
+        raise AdapterError(f"{spec}: {path} is no Python file; expected a name that ends in .py")
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module  # dataclasses with postponed annotations look their module up there
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
     try:
         module_spec.loader.exec_module(module)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # a script may read the command line, and end because of it
+        raise import_error(spec, path, error) from error
     finally:
         sys.path.remove(folder)
     return module

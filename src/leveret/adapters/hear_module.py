@@ -16,7 +16,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from leveret.adapters.foreign import AdapterError, Foreign, WaveEncoder, module_of_file, required
+from leveret.adapters.faults import AdapterError, told
+from leveret.adapters.foreign import Foreign, WaveEncoder, module_of_file, required
+from leveret.adapters.sample_rates import rate_of
 
 INIT = "__init__.py"
 FUNCTIONS = ("load_model", "get_scene_embeddings")
@@ -25,8 +27,8 @@ FUNCTIONS = ("load_model", "get_scene_embeddings")
 class HearEncoder(WaveEncoder):
     """The scene embeddings of a HEAR module."""
 
-    def __init__(self, module: ModuleType, model: Any, spec: str) -> None:
-        super().__init__(spec, int(model.sample_rate))
+    def __init__(self, module: ModuleType, model: Any, spec: str, sample_rate: int) -> None:
+        super().__init__(spec, sample_rate)
         self.scene_embeddings = module.get_scene_embeddings
         # a torch module is registered, so that it moves between devices and its weights count in the digest
         self.model = model
@@ -49,13 +51,16 @@ def hear_encoder(rest: str) -> Foreign:
     missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
     if missing:
         raise AdapterError(f"{spec}: {place} has no function {' nor '.join(missing)}; expected the API of HEAR 2021")
-    model = module.load_model(model_file) if model_file else module.load_model()
-    rate = getattr(model, "sample_rate", None)
-    if not isinstance(rate, int) or rate <= 0:
-        raise AdapterError(f"{spec}: its model has no integer sample_rate (Hz); expected the API of HEAR 2021")
+    try:
+        model = module.load_model(model_file) if model_file else module.load_model()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise AdapterError(f"{spec}: its load_model fails ({told(error)})") from error
+    rate = rate_of(spec, model, "its model")
     if isinstance(model, nn.Module):
         model.eval()
-    encoder = HearEncoder(module, model, spec).eval()
+    encoder = HearEncoder(module, model, spec, rate).eval()
     size = getattr(model, "scene_embedding_size", encoder.embed_dim)
     if size != encoder.embed_dim:
         raise AdapterError(
@@ -76,11 +81,11 @@ def _package(place: str) -> Path | None:
 
 def _module(spec: str, place: str) -> ModuleType:
     if package := _package(place):
-        return module_of_file(package / INIT)
+        return module_of_file(spec, package / INIT)
     if place.endswith(".py"):
         if "\0" in place or not Path(place).is_file():
             raise AdapterError(f"{spec}: no file {place!r}; expected hear:MODULE, such as hear:my_hear.py@weights.pt")
-        return module_of_file(Path(place))
+        return module_of_file(spec, Path(place))
     if not all(part.isidentifier() for part in place.split(".")):
         raise AdapterError(
             f"{spec}: {place!r} is no module name; expected such as hear:hearbaseline or hear:my_hear.py"

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from leveret.adapters.foreign import AdapterError, Foreign, first_line, options_of, required
+from leveret.adapters.faults import AdapterError
+from leveret.adapters.foreign import Foreign, first_line, options_of, required
 from leveret.adapters.hf_families import Family, HfEncoder, families
 from leveret.content import file_sha256
 

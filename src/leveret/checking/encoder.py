@@ -24,8 +24,9 @@ from leveret.checking.coverage import (
     check_one_more,
     check_rate,
 )
-from leveret.checking.examined import FOREIGN_ERRORS, Examined, networks, share, told
+from leveret.checking.examined import FOREIGN_ERRORS, Examined, networks, told
 from leveret.checking.invariance import check_batch, check_determinism, check_input, check_modes
+from leveret.drift import share
 from leveret.findings import Finding, usable
 from leveret.loading import load_encoder
 from leveret.progress import Reporter

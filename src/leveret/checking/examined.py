@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leveret.adapters.faults import AdapterError, EncoderFailedError
 from leveret.contracts import Encoder
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder
@@ -86,27 +87,19 @@ class Examined:
         return time.monotonic() - self.started + self.seconds_for(audio_seconds) <= self.limit
 
 
-def moved(first: Tensor, second: Tensor) -> float:
-    """By what share of their length the vectors differ, the worst pair; infinite where they have none in common."""
-    if first.shape != second.shape or not (first.isfinite().all() and second.isfinite().all()):
-        return float("inf")
-    length = torch.maximum(first.norm(dim=1), second.norm(dim=1)).clamp_min(1e-12)
-    return float(((first - second).norm(dim=1) / length).max())
-
-
-def share(value: float) -> str:
-    """A share for people: 34 %, 0.02 %, 3e-07."""
-    if value == float("inf"):
-        return "not finite"
-    return "0 %" if value == 0 else f"{100 * value:.3g} %" if value >= 1e-4 else f"{value:.0e}"
-
-
 def told(error: BaseException) -> str:
-    """An error in a line: its sort, its first sentence, and where in the user's own file it was raised."""
-    text = str(error).strip().splitlines()[:1] or [""]
+    """An error in a line: its sort, its first sentence, and where in the user's own file it was raised.
+
+    An encoder that cannot be used is told in leveret's own words, one that failed by what it raised.
+    """
+    if isinstance(error, EncoderFailedError) and error.__cause__ is not None:
+        return told(error.__cause__)
+    if isinstance(error, AdapterError):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and not _is_ours(frame.filename)]
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    text = str(error).strip().splitlines()[:1] or [own[-1].line or "" if own else ""]
     return f"{type(error).__name__}: {text[0][:160]}{place}"
 
 

@@ -12,15 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from leveret.checking.examined import Examined, moved, networks, share
+from leveret.checking.examined import Examined, networks
+from leveret.drift import PRECISION, ROUNDING, moved, share
 from leveret.findings import Finding
 from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, NotFiniteError, fingerprint
-
-ROUNDING = 1e-4
-"""Batches of another size are summed in another order; single precision errs by far less than this."""
-
-PRECISION = 1e-2
-"""Half precision errs by less than this; a mean over the batch by far more."""
 
 _NUM_WAVES = 4
 

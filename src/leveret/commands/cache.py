@@ -82,4 +82,7 @@ def _encoder_of(store: "StoredRows") -> str:
     if not store.identity:
         return "?"
     encoder = store.identity["encoder"]
-    return str(encoder["config"].get("encoder", encoder["origin"]))
+    config = encoder["config"]
+    if "class" in config:  # somebody's own
+        return f"py:{config['file']}:{config['class']}" if "file" in config else f"{config['class']} (object)"
+    return str(config.get("encoder", encoder["origin"]))

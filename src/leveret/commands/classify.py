@@ -32,7 +32,7 @@ class Classify:
     inputs: tyro.conf.Positional[tuple[str, ...]]
     """Files, folders, glob patterns, or - for a list on standard input."""
     probe: Path
-    """The trained probe: RUN/probes/TASK.safetensors."""
+    """The trained probe: RUN/probes/TASK.safetensors, or RUN where it holds no other."""
     encoder: str | None = None
     """The probe's encoder, where it lies elsewhere or is somebody else's code; it must be the very same."""
     window: float | None = None

@@ -28,6 +28,9 @@ def show_runs(runs: "Sequence[Run]", missing: Mapping[str, str] = MappingProxyTy
             out.print(f"  {safe(summary.title)}: {safe(note)}", soft_wrap=True)
     for task, why in missing.items():
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
+    for run in runs:
+        if (run.folder / "probes").is_dir():
+            out.print(f"  probes, for `leveret classify --probe`: {safe(run.folder / 'probes')}", soft_wrap=True)
     for line in _what_to_open([run.folder for run in runs]):
         out.print(safe(line), soft_wrap=True)
     for run in runs:
@@ -36,12 +39,12 @@ def show_runs(runs: "Sequence[Run]", missing: Mapping[str, str] = MappingProxyTy
 
 def warnings_of(runs: "Sequence[Run]") -> list[str]:
     """What a reader must know before believing the scores, run by run in the order of the table."""
-    return [
-        f"{run.scorecard.encoder['name']}, {result.task}: {warning}"
-        for run in runs
-        for result in map(run.scorecard.tasks.__getitem__, in_order(run.scorecard.tasks))
-        for warning in result.warnings
-    ]
+    found = []
+    for card in (run.scorecard for run in runs):
+        found += [card.encoder["warning"]] if card.encoder.get("warning") else []
+        for result in map(card.tasks.__getitem__, in_order(card.tasks)):
+            found += [f"{card.encoder['name']}, {result.task}: {warning}" for warning in result.warnings]
+    return found
 
 
 def _print_scores(runs: "Sequence[Run]") -> None:

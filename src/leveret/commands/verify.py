@@ -4,12 +4,19 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from shlex import join
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from leveret.commands.console import ConsoleReporter, err, out, safe
 from leveret.commands.table import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leveret.runs import Run
+    from leveret.verifying.checks import Check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +88,29 @@ class Verify:
             if not self.json:
                 rows = [[check.what, check.task, check.state, check.said] for check in checks]
                 print_table(str(run.folder), ["check", "task", "result", "what was found"], rows, prose=(3,))
-                out.print(f"not verified: {safe(wrong[0])}" if wrong else "verified", soft_wrap=True)
+                out.print(safe(_verdict(run, checks, self.encoder)) if wrong else "verified", soft_wrap=True)
         if self.json:
             sys.stdout.write(json.dumps(shown, indent=1) + "\n")
         elif len(shown) > 1:
             out.print(f"{verified} of {len(shown)} runs verified")
         return 0 if verified == len(shown) else 1
+
+
+def _verdict(run: "Run", checks: "Sequence[Check]", encoder: str | None) -> str:
+    """Why a run is not verified, in short; where only its owner's code is missing, the command that names it."""
+    from leveret.loading import is_own
+    from leveret.verifying.checks import faulty
+
+    first = faulty(checks)[0]
+    where = f" of {first.task}" if first.task else ""
+    verdict = f"not verified: {first.what}{where} {first.state}, as the table says"
+    spec = str(run.scorecard.encoder.get("spec", ""))
+    kind, _, rest = spec.partition(":")
+    here = kind == "py" and Path(rest.rpartition(":")[0]).is_file()
+    if first.what == "encoder" and first.state == "not checked" and encoder is None and here and not is_own(spec):
+        typed = join(["leveret", "verify", str(run.folder), "--encoder", spec])
+        verdict = f"not verified: encoder not checked; if you trust its code: {typed}"
+    return verdict
 
 
 def _dtype(value: object) -> Literal["float32", "bfloat16"]:

@@ -39,11 +39,15 @@ class Check:
     said: str
 
 
-def faults(checks: Sequence[Check]) -> list[str]:
-    """Why a run is not verified: what failed, then what could not be checked."""
+def faulty(checks: Sequence[Check]) -> list[Check]:
+    """What failed, then what could not be checked."""
     order = {"failed": 0, "not checked": 1}
-    found = sorted((one for one in checks if one.state in order), key=lambda one: order[one.state])
-    return [f"{one.task + ': ' if one.task else ''}{one.what}: {one.said}" for one in found]
+    return sorted((one for one in checks if one.state in order), key=lambda one: order[one.state])
+
+
+def faults(checks: Sequence[Check]) -> list[str]:
+    """Why a run is not verified, in words."""
+    return [f"{one.task + ': ' if one.task else ''}{one.what}: {one.said}" for one in faulty(checks)]
 
 
 def passed(what: str, task: str, wrong: Sequence[str], said: str) -> Check:
