@@ -16,8 +16,9 @@ from leveret.results import HARES
 from leveret.text import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from leveret.contracts import Task
     from leveret.results import Scorecard, TaskResult
     from leveret.runs import Run
     from leveret.workload import Plan
@@ -143,6 +144,8 @@ class Evaluate:
         if self.dtype == "bfloat16" and compute.torch_device().type == "cpu" and not _has_bfloat16():
             reporter.say("note: this processor has no bfloat16 arithmetic, so it is emulated, several times slower")
         evaluation = Evaluation(config, reporter)
+        for line in _remarks(work.task for work in evaluation.works) if distributed.is_first() else []:
+            reporter.say(line)
         plan = evaluation.plan() if distributed.is_first() else None
         if self.dry_run:
             if plan:
@@ -226,6 +229,19 @@ def _of_pretraining(card: "Scorecard") -> "Iterator[str]":
     one = len(by_finding) == 1
     found = [text if one else f"{text} ({', '.join(names)})" for text, names in by_finding.items()]
     yield f"{name}, contamination: {'; '.join(found)}"
+
+
+def _remarks(tasks: "Iterable[Task]") -> "Iterator[str]":
+    """What was guessed of the user's own tasks, or is odd about them; tasks of one remark in one line."""
+    from leveret.tasks.divided import DividedTask
+
+    names: dict[str, list[str]] = {}
+    for task in tasks:
+        if isinstance(task, DividedTask):
+            for remark in task.remarks:
+                names.setdefault(remark, []).append(task.name)
+    for remark, of in names.items():
+        yield f"{', '.join(of)}: {remark}"
 
 
 def _plan_lines(plan: "Plan") -> list[str]:
