@@ -52,8 +52,11 @@ def test_a_dataset_that_is_nowhere_says_where_to_put_it_and_where_to_get_it(tmp_
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(DatasetError, match=r"nobody says where Birds lies: give --data.*example.org"):
         DataRoots().folder(DATASET)
-    with pytest.raises(DatasetError, match=r"no Birds at .*birds: no such folder.*example.org"):
+    with pytest.raises(DatasetError, match=r"no Birds at .*birds: no such folder.*example.org") as found:
         DataRoots(root=tmp_path).folder(DATASET)
+    assert f"`leveret data get birds --data {tmp_path}`" in str(found.value)
+    with pytest.raises(DatasetError, match=r"`leveret data get birds --data birds=none`"):
+        DataRoots(folders={"birds": Path("none")}).folder(DATASET)
 
 
 def test_a_variant_is_one_that_the_dataset_has_and_the_first_where_nobody_names_one(tmp_path):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Self
 
 from leveret.published_audio import DataFolder, Dataset, DatasetError, MissingDatasetError, Published
@@ -74,10 +75,11 @@ class DataRoots:
         if place is None:
             raise MissingDatasetError(
                 f"nobody says where {dataset.title} lies: give --data ROOT (with a folder {dataset.name} in it), "
-                f"--data {dataset.name}=PATH, or set {VARIABLE}; {_where_from(dataset)}"
+                f"--data {dataset.name}=PATH, or set {VARIABLE}; {_where_from(dataset, 'ROOT')}"
             )
         if not place.is_dir():
-            raise MissingDatasetError(f"no {dataset.title} at {place}: no such folder; {_where_from(dataset)}")
+            root = f"{dataset.name}={place}" if named or dataset.name in self.folders else str(place.parent)
+            raise MissingDatasetError(f"no {dataset.title} at {place}: no such folder; {_where_from(dataset, root)}")
         return DataFolder(place, self.labels.get(dataset.name), self.variant(dataset))
 
     def variant(self, dataset: Published) -> str:
@@ -105,5 +107,6 @@ def _named(word: str, names: Sequence[str]) -> tuple[str, Path] | None:
     return (name, Path(os.path.expanduser(path))) if equals and name in names else None
 
 
-def _where_from(dataset: Published) -> str:
-    return f"it is to be had from {dataset.source} (`leveret data get {dataset.name}` fetches it, or says how)"
+def _where_from(dataset: Published, root: str) -> str:
+    get = f"leveret data get {dataset.name} --data {quote(root)}"
+    return f"it is to be had from {dataset.source} (`{get}` fetches it, or says how)"

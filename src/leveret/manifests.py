@@ -50,7 +50,7 @@ class ManifestPart:
         kind: "single", "multi" or "slots", said or guessed.
         slots: Name -> vocabulary; one nameless slot where the kind is not "slots".
         folds: One for given splits, one a fold for cross-validation.
-        guessed: What was not said, and what was taken instead; one phrase each.
+        guessed: What was not said: "kind", "domain" and "crop_seconds" of the settings, and "group".
     """
 
     name: str
@@ -147,7 +147,7 @@ def _part(
     if kind is None:
         kind = "multi" if any("|" in row["label"] for _, row in rows if row.get("label")) else "single"
         kind = "slots" if slot_columns else kind
-        guessed.append(f"kind={kind} (a label holds '|': multi; label:SLOT columns: slots; else single)")
+        guessed.append("kind")
     if not (slot_columns if kind == "slots" else "label" in rows[0][1]):
         raise ManifestError(
             f"{path}: task {name!r} has kind={kind!r}, which needs a column "
@@ -165,10 +165,8 @@ def _part(
                 f"{path}: task {name!r}{f', slot {slot!r}' if slot else ''} has "
                 f"{f'the single class {labels[0]!r}' if labels else 'no label'}; a probe needs two classes or more"
             )
-    if "domain" not in settings:
-        guessed.append("domain=other")
-    if "crop_seconds" not in settings:
-        guessed.append(f"crop = whole clip up to {WHOLE_CLIP_SECONDS:.0f} s")
+    guessed += [name for name in ("domain", "crop_seconds") if name not in settings]
+    guessed += [] if any(row.get("group") for _, row in rows) else ["group"]
     return ManifestPart(name, settings, kind, slots, _folds(path, name, clips, places), tuple(guessed))
 
 

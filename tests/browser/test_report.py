@@ -69,7 +69,7 @@ def cells(seen):
             row.querySelector(".task").textContent,
             [...row.querySelectorAll("td")].map((cell) => {
               const copy = cell.cloneNode(true);
-              for (const hidden of copy.querySelectorAll(".unseen, .mark")) hidden.remove();
+              for (const hidden of copy.querySelectorAll(".unseen, .mark, .range")) hidden.remove();
               return copy.textContent.trim();
             })])""")
     )
@@ -112,6 +112,33 @@ def test_a_cell_opens_its_task_by_pointer_and_by_keyboard(opened, report):
     seen.driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ENTER)
     assert seen.driver.find_element(By.CSS_SELECTOR, ".detail h3").text != title
     assert seen.complaints() == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_first_task_is_open_and_another_one_comes_into_sight(opened, report, width):
+    path, _ = report
+    seen = opened(path, width)
+    title = 'return document.querySelector(".detail h3").textContent'
+    first = seen.js('return document.querySelector(".heat .sort").textContent.trim()')
+    assert seen.js(title) == f"{next(iter(cells(seen)))}: {first}"
+    assert seen.js("return [scrollY, location.hash]") == [0, ""], "the page begins at its top, and again when reloaded"
+    seen.driver.find_elements(By.CSS_SELECTOR, ".heat .open")[-1].send_keys(Keys.ENTER)
+    in_sight = """const { top } = document.querySelector(".detail h3").getBoundingClientRect();
+        return top >= 0 && top < innerHeight && document.activeElement.contains(document.querySelector(".detail h3"))"""
+    WebDriverWait(seen.driver, 10).until(lambda driver: driver.execute_script(in_sight))
+    asked = seen.js("return location.hash")
+    seen.driver.get("about:blank")
+    seen.driver.get(path.resolve().as_uri() + asked)
+    assert seen.js("return document.querySelectorAll('.heat .open[aria-expanded]').length") == 1
+    assert f"#task-{seen.js('return document.querySelector(`[aria-expanded]`).dataset.open')}" == asked
+
+
+def test_files_are_named_without_their_folders(opened, report):
+    seen = opened(report[0])
+    named = seen.js("""return [...document.querySelectorAll(".detail .clips td:first-child span[title]")]
+            .map((one) => [one.title, one.textContent])""")
+    assert named
+    assert all(path.startswith("/") and path.endswith(f"/{name}") and "/" not in name for path, name in named)
 
 
 def test_a_column_sorts_down_up_and_back(opened, report):

@@ -22,7 +22,7 @@ class Page(HTMLParser):
     """What a browser would find: tags with their attributes, texts of cells, the data, style and script.
 
     Attributes:
-        rows: Texts of the cells of every row, what only a screen reader reads left out.
+        rows: Texts of the cells of every row, intervals and what only a screen reader reads left out.
     """
 
     def __init__(self, text):
@@ -47,7 +47,7 @@ class Page(HTMLParser):
         names = [name for name, _ in self.within]
         if names and names[-1] in self.text:
             self.text[names[-1]].append(text)
-        hidden = any(attributes.get("class") in ("unseen", "mark") for _, attributes in self.within)
+        hidden = any(attributes.get("class") in ("unseen", "mark", "range") for _, attributes in self.within)
         if ("td" in names or "th" in names) and not hidden:
             self.rows[-1][-1] = f"{self.rows[-1][-1]}{text}".strip()
 
@@ -92,6 +92,15 @@ def test_the_numbers_on_the_page_are_those_of_the_scorecards(runs):
             assert shown == {name: percent(value) for name, value in of.per_class.items()}
     summaries = [run.scorecard.summaries()["mine"] for run in runs]
     assert found.row("mean of 3 tasks") == [percent(summary.mean) for summary in summaries]
+
+
+def test_intervals_chance_and_floor_are_seen_without_a_pointer(runs):
+    text = page(runs, compared=False)
+    result = runs[1].scorecard.tasks[0]
+    low, high = result.interval
+    assert f'<small class="range" aria-hidden="true">{percent(low)} to {percent(high)}</small>' in text
+    assert f"<span>chance {percent(result.chance)}</span>, <span>floor {percent(result.floor)}</span>" in text
+    assert 'class="range"' not in page(runs * 3, compared=False), "many encoders have no room for it"
 
 
 def test_the_title_counts_encoders_by_their_weights(tmp_path):

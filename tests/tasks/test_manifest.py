@@ -54,9 +54,10 @@ def rows(*labels):
 def test_whatever_was_guessed_stands_in_the_notes(manifest):
     (task,) = manifest_tasks(manifest(rows("cat", "dog")))
     assert task.notes == (
-        "guessed kind=single (a label holds '|': multi; label:SLOT columns: slots; else single); "
-        "guessed domain=other; guessed crop = whole clip up to 10 s"
+        "taken as one label a clip (no label holds a |), domain other, "
+        "whole clips, those over 10 s in windows of 10 s, each file its own group (no column group)"
     )
+    assert task.remarks == (task.notes,)
     assert (task.name, task.suite, task.domain, task.metric) == ("labels", "set/labels", "other", "accuracy")
     assert (task.whole_clip, task.crop_seconds, task.labels) == (True, 10.0, ("cat", "dog"))
 
@@ -69,7 +70,10 @@ def test_what_was_said_is_taken_and_not_called_a_guess(manifest):
     (task,) = manifest_tasks(manifest(rows("a|b", "c"), {"labels": said}))
     assert (task.domain, task.kind, task.metric, task.stands_for) == ("speech", "single", "macro_f1", "VoxForge")
     assert (task.whole_clip, task.crop_seconds) == (False, 3.0)
-    assert (task.labels, task.notes) == (("a|b", "c"), "read aloud")
+    assert (task.labels, task.notes) == (("a|b", "c"), "read aloud; taken as each file its own group (no column group)")
+    grouped = [{**row, "group": row["file"]} for row in rows("a|b", "c")]
+    (task,) = manifest_tasks(manifest(grouped, {"labels": said}))
+    assert (task.notes, task.remarks) == ("read aloud", ())
 
 
 def test_a_crop_of_null_is_the_whole_clip_and_no_guess(manifest):
@@ -152,7 +156,7 @@ def test_the_development_manifest_has_the_tasks_and_counts_of_its_readme(shared)
     for task in tasks:
         (fold,) = task.folds()
         found[task.name] = (len(task.labels), len(fold.train), len(fold.valid), len(fold.test))
-        assert "guessed" not in task.notes
+        assert not [remark for remark in task.remarks if "taken as" in remark]
     assert found == COUNTS
     assert {task.name: task.kind for task in tasks if task.kind != "single"} == {
         "env_tagging_proxy": "multi",

@@ -14,6 +14,9 @@ from leveret.progress import Reporter
 from leveret.text import number_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from leveret.contracts import Task
     from leveret.workload import Plan
 
 
@@ -138,6 +141,8 @@ class Evaluate:
         if self.dtype == "bfloat16" and compute.torch_device().type == "cpu" and not _has_bfloat16():
             reporter.say("note: this processor has no bfloat16 arithmetic, so it is emulated, several times slower")
         evaluation = Evaluation(config, reporter)
+        for line in _remarks(work.task for work in evaluation.works) if distributed.is_first() else []:
+            reporter.say(line)
         plan = evaluation.plan() if distributed.is_first() else None
         floor = FLOOR if evaluation.hidden_floor else ""
         if self.dry_run:
@@ -156,6 +161,19 @@ class Evaluate:
         else:
             show_runs(runs, evaluation.missing)
         return 0
+
+
+def _remarks(tasks: "Iterable[Task]") -> "Iterator[str]":
+    """What was guessed of the user's own tasks, or is odd about them; tasks of one remark in one line."""
+    from leveret.tasks.divided import DividedTask
+
+    names: dict[str, list[str]] = {}
+    for task in tasks:
+        if isinstance(task, DividedTask):
+            for remark in task.remarks:
+                names.setdefault(remark, []).append(task.name)
+    for remark, of in names.items():
+        yield f"{', '.join(of)}: {remark}"
 
 
 def _plan_lines(plan: "Plan", floor: str) -> list[str]:

@@ -17,7 +17,7 @@ from leveret.datasets.duplicates import Duplicate, duplicates, piece
 from leveret.datasets.subjects import SPLITS, Parts, Subject, of_published
 from leveret.findings import Finding, Status, usable
 from leveret.progress import Reporter, shares
-from leveret.published_audio import DataFolder, DatasetError, Published
+from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError, Published
 from leveret.results import MIN_COVERAGE
 from leveret.text import number_of
 
@@ -34,7 +34,7 @@ class DataReport:
         subject: What was examined.
         missing: Files that the lists name and that are not there.
         unreadable: File -> why.
-        surplus: Audio files that no list names.
+        surplus: Audio files that no list names; of a manifest none is surplus.
         duplicates: Clips of different parts that hold the same samples.
     """
 
@@ -83,11 +83,12 @@ def examine(one: Subject, threads: int, reporter: Reporter, decode: bool = False
     twice, broken = duplicates(one.parts, plan.clips, plan.lengths.tolist(), threads, reporter, decode)
     unreadable |= broken
     assert one.root is not None, one.spec
-    surplus = _surplus(one.root, clips)
+    listed_whole = not one.spec.startswith("manifest:")  # a user's own table may well be of a part of a folder
+    surplus = _surplus(one.root, clips) if listed_whole else []
     findings = [
         *_names_findings(one, missing),
         _readable(unreadable, len(present), decode),
-        _surplus_finding(surplus),
+        *([_surplus_finding(surplus)] if listed_whole else []),
         *(_twice_finding(one, parts, twice) for parts in one.parts if len(parts.clips) > 1),
     ]
     return DataReport(one, findings, missing, unreadable, surplus, twice)
@@ -108,6 +109,8 @@ def examine_names(published: Published, folder: DataFolder) -> list[Finding]:
 
 
 def _wrong_tree(error: DatasetError) -> Finding:
+    if isinstance(error, MissingDatasetError):  # nothing is wrong with a tree that is not there
+        return Finding("fail", "folder", str(error))
     return Finding("fail", "tree", str(error), "the published one")
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from leveret.report.map_details import Samples, shortened
-from leveret.report.run_facts import as_text
+from leveret.report.probe_words import probe_words
 from leveret.report.score_table import ScoreTable
 from leveret.report.task_details import TaskDetails, task_details
 from leveret.results import TaskResult
 from leveret.runs import Run
-from leveret.text import number_of, percent
+from leveret.text import percent
 
 METRIC_TITLES = {"map": "mAP", "exact_match": "exact match", "micro_f1": "micro-F1", "macro_f1": "macro-F1"}
 
@@ -90,7 +90,7 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
     splits = ", ".join(f"{split} {number:,}" for split, number in result.clips.items() if number)
     found = [
         (metric_title(result.metric), percent(result.score)),
-        ("95 % interval", f"{percent(low)} to {percent(high)}, over {number_of(result.interval_groups, 'group')}"),
+        ("95 % interval", f"{percent(low)} to {percent(high)}, over {_resampled(result)}"),
         *((metric_title(name), percent(value)) for name, value in others.items()),
         ("chance", percent(result.chance)),
         ("majority class", percent(result.majority)),
@@ -99,7 +99,7 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
         ("clips", splits),
         ("test clips scored", f"{result.coverage:.1%}"),
         ("test clips met in training", result.contamination),
-        ("head", "probe" if result.head == "probe" else f"{result.head} (the encoder's own classifier, no new probe)"),
+        ("scored by", "a new probe" if result.head == "probe" else "the classifier of its pretraining, no new probe"),
     ]
     if len(result.seeds) > 1:
         found.append(("seeds", ", ".join(f"{seed}: {percent(value)}" for seed, value in result.seeds.items())))
@@ -113,9 +113,16 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
         found.append(("classes without a test clip", f"{len(result.unscored_classes):,}"))
     if result.notes:
         found.append(("notes", result.notes))
-    plain = [(name, value) for name, value in result.probe.items() if isinstance(value, str | int | float)]
-    found.append(("probe", ", ".join(f"{name.replace('_', ' ')} {as_text(value)}" for name, value in plain)))
+    found.append(("probe", probe_words(result.probe)))
     return found
+
+
+def _resampled(result: TaskResult) -> str:
+    """What the interval is over: groups of clips, or clips where nothing joins them."""
+    groups = f"{result.interval_groups:,}"
+    return (
+        f"{groups} clips, each its own group" if result.interval_groups == result.clips["test"] else f"{groups} groups"
+    )
 
 
 def _confused(details: TaskDetails, classes: dict[tuple[str, ...], int]) -> dict[str, Any]:

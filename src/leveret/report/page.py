@@ -30,6 +30,8 @@ PROTOCOLS = {
     "quick": "Logistic regression: seconds a task, and another estimator than the paper's.",
 }
 SHADES = 20
+RANGED_COLUMNS = 4
+"""A table of more encoders has no room for the interval below each score; pointer and keyboard still tell it."""
 
 
 def page(
@@ -130,6 +132,7 @@ def _table(number: int, one: ScoreTable) -> dict[str, Any]:
             for column in one.columns
         ],
         "measured": measured,
+        "ranges": measured <= RANGED_COLUMNS,
         "published": len(one.columns) - measured,
         "domains": domains,
         "overall": _line(one.overall, ""),
@@ -144,9 +147,20 @@ def _line(line: Line, place: str) -> dict[str, Any]:
         "title": line.title,
         "metric": metric_title(line.metric),
         "stands_for": line.stands_for,
+        "levels": _levels(line),
         "place": place,
         "cells": [cell_facts(score, line.share(score)) for score in line.scores],
     }
+
+
+def _levels(line: Line) -> list[str]:
+    """What a task's scores are to be held against; none for a mean."""
+    results = [score.result for score in line.scores if score.result is not None]
+    floors = [result.floor for result in results if result.floor is not None]
+    return [
+        *(f"chance {percent(result.chance)}" for result in results[:1]),
+        *(f"floor {percent(floor)}" for floor in floors[:1]),
+    ]
 
 
 def cell_facts(score: Score, share: float | None) -> dict[str, Any]:
@@ -156,11 +170,12 @@ def cell_facts(score: Score, share: float | None) -> dict[str, Any]:
         share: Where it lies between chance and all right, which is its shade; None leaves it without one.
     """
     result = score.result
-    tip = []
+    tip, span = [], ""
     if result is not None:
         low, high = result.interval
+        span = f"{percent(low)} to {percent(high)}"
         tip = [
-            f"{percent(score.value)}, 95 % interval {percent(low)} to {percent(high)}",
+            f"{percent(score.value)}, 95 % interval {span}",
             f"chance {percent(result.chance)}, majority {percent(result.majority)}"
             + (f", floor {percent(result.floor)}" if result.floor is not None else ""),
             *result.warnings,
@@ -170,6 +185,7 @@ def cell_facts(score: Score, share: float | None) -> dict[str, Any]:
         "value": "" if score.value is None else f"{score.value:.6f}",
         "shade": None if share is None else round(SHADES * share),
         "run": result is not None,
+        "range": span,
         "tip": "\n".join(tip),
         "warnings": [] if result is None else result.warnings,
         "best": score.best,

@@ -20,6 +20,17 @@ METRICS_OF_KIND = {
     "multi": ("map",),
     "slots": ("exact_match",),
 }
+# what is taken where nobody said it, in a reader's words
+KINDS = {
+    "single": "one label a clip (no label holds a |)",
+    "multi": "any number of tags a clip (a label holds a |)",
+    "slots": "one label in each slot (there are columns label:SLOT)",
+}
+GUESSES = {
+    "domain": "domain other",
+    "crop_seconds": f"whole clips, those over {WHOLE_CLIP_SECONDS:.0f} s in windows of {WHOLE_CLIP_SECONDS:.0f} s",
+    "group": "each file its own group (no column group)",
+}
 
 
 def manifest_tasks(path: str, suite: str | None = None) -> list[Task]:
@@ -42,7 +53,8 @@ def manifest_tasks(path: str, suite: str | None = None) -> list[Task]:
 def _task(path: Path, part: ManifestPart, suite: str) -> Task:
     settings: dict[str, Any] = dict(part.settings)
     crop = settings.get("crop_seconds")
-    guesses = [f"guessed {guess}" for guess in part.guessed]
+    guessed = ", ".join(GUESSES.get(name) or KINDS[part.kind] for name in part.guessed)
+    remarks = (*_shared_groups(part), *([f"taken as {guessed}"] if guessed else []))
     domain = _check(path, part.name, "domain", settings.get("domain", "other"), DOMAINS)
     metric = settings.get("metric", METRICS_OF_KIND[part.kind][0])
     _check(path, part.name, "metric", metric, METRICS_OF_KIND[part.kind])
@@ -61,7 +73,8 @@ def _task(path: Path, part: ManifestPart, suite: str) -> Task:
         whole_clip=crop is None,
         suite=suite,
         stands_for=settings.get("stands_for", ""),
-        notes="; ".join(filter(None, [settings.get("notes", ""), *_shared_groups(part), *guesses])),
+        notes="; ".join(filter(None, [settings.get("notes", ""), *remarks])),
+        remarks=remarks,
         parts=part.folds,
     )
 

@@ -48,6 +48,16 @@ const leveret = (() => {
   for (const name of ["scroll", "focusout"]) document.addEventListener(name, quiet, true);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") quiet(); });
 
+  // what is cut at the right fades out, until somebody has scrolled to its end
+  const fade = (box) => box.classList.toggle("cut", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  const sizes = new ResizeObserver((changes) => { for (const one of changes) fade(one.target.closest(".scroll")); });
+  const watch = (box) => {
+    for (const one of [box, ...box.children]) sizes.observe(one);
+    box.addEventListener("scroll", () => fade(box), { passive: true });
+    return box;
+  };
+  document.querySelectorAll(".scroll").forEach(watch);
+
   // the name space of SVG is asked of the parser, so that no address stands in the file
   const space = new DOMParser().parseFromString("<svg>", "text/html").body.firstChild.namespaceURI;
   function draw(tag, attributes, ...children) {
@@ -57,5 +67,5 @@ const leveret = (() => {
     return element;
   }
 
-  return { make, soft, draw, quiet };
+  return { make, soft, draw, quiet, watch };
 })();

@@ -1,8 +1,10 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const FIRST_CLASSES = 30;
+  const FEW_CLASSES = 12; // have room beside the scores
+  const TWO_COLUMNS = 832; // pixels, 52rem: the page's style lays a task out in two from here on
 
-  const { make, soft, draw, quiet } = leveret;
+  const { make, soft, draw, quiet, watch } = leveret;
   const shown = (score) => (score === null ? "\u2013" : score.toFixed(1));
   const at = (score) => `${Math.min(100, Math.max(0, score))}%`;
 
@@ -155,7 +157,7 @@
         dot.setAttribute("class", faint ? "faint" : "clear");
       });
       dots.filter((dot) => dot.classList.contains("clear")).forEach((dot) => dot.parentNode.append(dot));
-      legend.replaceChildren(...(many ? [`${found.length} classes: too many for colours to name them; choose one, or point at a clip`]
+      legend.replaceChildren(...(many ? [`${found.length} classes, more than colours can tell apart: choose one above the map, or point at a clip to see its own`]
         : found.map((n) => { const mark = draw("svg", { width: 10, height: 10, "aria-hidden": "true" }, draw("circle", { cx: 5, cy: 5, r: 5, fill: colourOf(place.get(n), false) }));
           return make("span", {}, mark, soft(lists[slot][n])); })));
     }
@@ -236,11 +238,18 @@
       make("div", { class: "room" }, svg, make("div", {}, legend, told, player)));
   }
 
+  // the name of a file, its path on the pointer; of two files of one name the folder stands there too
+  function files(paths) {
+    const short = (path, parts) => path.split("/").slice(-parts).join("/") || path;
+    const names = paths.map((path) => short(path, 1));
+    return paths.map((path, k) => make("span", { title: path }, soft(names.indexOf(names[k]) === names.lastIndexOf(names[k]) ? names[k] : short(path, 2))));
+  }
+
   function listed(titles, rows, kind) {
     const head = make("tr", {}, ...titles.map(([title, number]) => make("th", { scope: "col", class: number ? "number" : "" }, title)));
-    const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, soft(text)))));
-    return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": kind },
-      make("table", { class: titles.length > 3 ? "plain clips wide" : "plain clips" }, make("thead", {}, head), make("tbody", {}, ...body)));
+    const body = rows.map((row) => make("tr", {}, ...row.map((text, k) => make("td", { class: titles[k][1] ? "number" : "" }, text instanceof Node ? text : soft(text)))));
+    return watch(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": kind },
+      make("table", { class: "plain clips" }, make("thead", {}, head), make("tbody", {}, ...body))));
   }
 
   function confusions(cell, width) {
@@ -264,21 +273,23 @@
       `${cell.confused.toLocaleString("en")} of ${cell.of.toLocaleString("en")} test clips ${what}; `
       + "margin: decision value of what was predicted above that of the true label")];
     const titles = [["Clip"], ["True"], [tags ? "Highest false tag" : "Predicted"], ["Margin", true]];
-    return cell.clips.length ? [...parts, listed(titles, cell.clips, "Most confused clips")] : parts;
+    const names = files(cell.clips.map(([path]) => path));
+    return cell.clips.length ? [...parts, listed(titles, cell.clips.map(([, ...rest], k) => [names[k], ...rest]), "Most confused clips")] : parts;
   }
 
   let opener = null;
-  function open(place, focus) {
+  // by: a person's wish moves focus and address, a choice within the task the address alone, the start of the page neither
+  function open(place, by) {
     const [t, k, c] = place.split(".").map(Number);
     const table = data.tables[t], task = table && table.tasks[k], cell = task && task.cells[c];
     if (!cell || !cell.run) return;
     const detail = document.getElementById(`detail-${t}`);
     detail.hidden = false;
     const inner = detail.clientWidth - 2 * parseFloat(getComputedStyle(detail).paddingLeft);
-    const width = matchMedia("(min-width: 60rem)").matches ? ((inner - 48) * 7) / 12 : Math.min(640, inner);
+    const width = inner >= TWO_COLUMNS ? ((inner - 48) * 7) / 12 : Math.min(640, inner);
     const runs = table.columns.map((column, n) => [column.name, n]).filter(([, n]) => task.cells[n].run);
     const choice = (name, options, chosen, go) => make("select", { "aria-label": name,
-      onchange: (event) => open(go(event.target.value), false) },
+      onchange: (event) => open(go(event.target.value), "choice") },
     ...options.map(([text, n]) => make("option", n === chosen ? { value: n, selected: "" } : { value: n }, text)));
     const near = (n) => (table.tasks[n].cells[c].run ? c : table.tasks[n].cells.findIndex((one) => one.run));
     const close = make("button", { type: "button", class: "close", onclick: () => shut(detail) }, "Close");
@@ -291,24 +302,25 @@
           choice("Task", taskNames, k, (n) => `${t}.${n}.${near(Number(n))}`),
           choice("Encoder", runs, c, (n) => `${t}.${k}.${n}`), close)),
       cell.warnings.length ? make("ul", { class: "warnings" }, ...cell.warnings.map((text) => make("li", {}, text))) : "",
-      make("div", { class: "two" },
+      make("div", { class: classesOf(cell).length <= FEW_CLASSES ? "two" : "" },
         make("div", {}, ...spread(table, task, c)),
-        make("div", {}, make("h4", {}, "Figures"),
-          make("dl", { class: "facts" }, ...cell.facts.map(([name, value]) =>
-            make("div", { class: value.length > 60 ? "wide" : "" }, make("dt", {}, name), make("dd", {}, value)))))),
-      make("div", {}, ...perClass(cell).filter((part) => part !== null)),
+        make("div", {}, ...perClass(cell))),
       cell.map ? embeddingMap(cell, Math.min(640, inner)) : "",
       ...confusions(cell, width),
-      make("div", {}, ...confusedClips(cell)));
+      make("div", {}, ...confusedClips(cell)),
+      make("h4", {}, "Figures"),
+      make("dl", { class: "facts" }, ...cell.facts.map(([name, value]) =>
+        make("div", { class: value.length > 60 ? "wide" : "" }, make("dt", {}, name), make("dd", {}, value)))));
     const pressed = document.querySelector(`[data-open="${t}.${k}.${c}"]`);
     for (const other of document.querySelectorAll('.open[aria-expanded="true"]')) other.removeAttribute("aria-expanded");
     pressed.setAttribute("aria-expanded", "true");
     opener = pressed;
     quiet();
-    if (location.hash !== `#task-${place}`) history.replaceState(null, "", `#task-${place}`);
-    if (focus) {
+    if (by !== "start" && location.hash !== `#task-${place}`) history.replaceState(null, "", `#task-${place}`);
+    if (by === "wish") {
       detail.focus({ preventScroll: true });
-      detail.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+      const { top } = detail.getBoundingClientRect();
+      if (top < 0 || top > innerHeight / 2) detail.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     }
   }
 
@@ -321,11 +333,16 @@
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-open]");
-    if (button) open(button.dataset.open, true);
+    if (button) open(button.dataset.open, "wish");
   });
-  const asked = () => { const found = /^#task-(\d+\.\d+\.\d+)$/.exec(location.hash); if (found) open(found[1], true); };
+  const asked = () => { const found = /^#task-(\d+\.\d+\.\d+)$/.exec(location.hash); if (found) open(found[1], "wish"); return opener !== null; };
   addEventListener("hashchange", asked);
-  asked();
-  const cells = document.querySelectorAll("[data-open]");
-  if (cells.length === 1 && !location.hash) open(cells[0].dataset.open, false);
+  // a page that was opened at no task shows its first
+  const first = document.querySelector("[data-open]");
+  if (!asked() && first) open(first.dataset.open, "start");
+
+  // beside its task a table taller than the window is scrolled to its end, then stays
+  const settle = () => { for (const one of document.querySelectorAll(".scores")) one.style.top = `${Math.min(16, innerHeight - one.offsetHeight - 16)}px`; };
+  addEventListener("resize", settle);
+  settle();
 })();
