@@ -211,6 +211,38 @@ def test_evaluate_compare_and_cache_work_together(capsys, tone_manifest, tmp_pat
     assert json.loads(out) == []
 
 
+def test_an_own_encoder_is_warned_of_and_found_again_in_the_cache(capsys, tone_manifest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "class Look:\n    sample_rate = 16000\n    def embed(self, wave):\n"
+        "        x = wave.unfold(1, 9, 9).square().mean(1)\n        return x - 0.5 * x.mean(0)\n"
+    )
+    manifest = tone_manifest()
+    words = [
+        "evaluate",
+        "--encoder",
+        "py:mine.py:Look",
+        "--tasks",
+        f"manifest:{manifest}",
+        "--protocol",
+        "quick",
+    ]
+    status, out, err = leveret(capsys, *words, "--no-floor", "--save-probes")
+    assert status == 0
+    warning = "py:mine.py:Look: vectors depend on the rest of the batch (by "
+    assert err.replace("\n", " ").count(f"warning: {warning}") == 1
+    assert f"  ! {warning}" in out
+    folder = out.splitlines()[-1]
+    assert f"  probes, for `leveret classify --probe`: {folder}/probes\n" in out
+    assert json.loads(Path(folder, "scorecard.json").read_text())["encoder"]["warning"].startswith(warning)
+    assert f"warning: {warning}" in Path(folder, "log.txt").read_text()
+    assert "py:mine.py:Look" in leveret(capsys, "cache", "ls")[1]
+    status, out, err = leveret(
+        capsys, "embed", manifest.parent / "audio", "-o", "x.parquet", "--encoder", "py:mine.py:Look"
+    )
+    assert (status, f"warning: {warning}" in err) == (0, True)
+
+
 def test_evaluate_prints_json_alone_on_standard_output(capsys, tone_manifest, tmp_path):
     words = ["evaluate", "--encoder", "melstats", "--protocol", "quick", "-o", tmp_path / "runs", "--json"]
     status, out, _ = leveret(capsys, *words, "--tasks", f"manifest:{tone_manifest()}")
