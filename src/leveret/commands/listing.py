@@ -11,6 +11,10 @@ import tyro
 
 from leveret.commands.console import out, print_table
 
+OVERVIEW = ("room", "entries", "such as", "listed by")
+NAMES_SHOWN = 2
+"""Of each room in the overview."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class List:
@@ -25,7 +29,7 @@ class List:
     what: tyro.conf.Positional[
         Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "formats", "published"]
     ] = "all"
-    """Which room."""
+    """Which room; all is a line a room."""
     json: bool = False
     """Print JSON on standard output."""
 
@@ -33,6 +37,10 @@ class List:
         """Look, print."""
         from leveret.registry import ROOMS
 
+        if self.what == "all" and not self.json:
+            print_table("what there is by name", list(OVERVIEW), _overview(), numbers=[1])
+            out.print("`leveret data list`: datasets. `leveret list --json`: everything, with all that is known of it.")
+            return 0
         # to estimate a training its network's operations are counted, which takes seconds
         others: dict[str, Callable[[], list[dict[str, object]]]] = {
             "recipes": partial(_recipes, timed=self.what == "recipes"),
@@ -54,6 +62,29 @@ class List:
             numbers = [k for k, column in enumerate(columns) if isinstance(rows[0][column], int | float)]
             print_table(room, columns, cells, numbers)
         return 0
+
+
+def _overview() -> list[list[object]]:
+    """A line a room, without looking into its entries, which takes seconds."""
+    from leveret.paper import PREFIX, published
+    from leveret.recipes import recipes
+    from leveret.registry import ROOMS, entries
+
+    names: dict[str, list[str]] = {room: list(entries(room)) for room in ROOMS}
+    names |= {
+        "recipes": list(recipes()),
+        "formats": list(entries("exporting", "FORMATS")),
+        "published": [f"{PREFIX}{name}" for name in published()],
+    }
+    return [
+        [
+            room,
+            len(of),
+            ", ".join(of[:NAMES_SHOWN]) + (", ..." if len(of) > NAMES_SHOWN else ""),
+            f"leveret list {room}",
+        ]
+        for room, of in names.items()
+    ]
 
 
 def _entries(room: str) -> list[dict[str, object]]:

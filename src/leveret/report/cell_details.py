@@ -120,7 +120,9 @@ def _facts(result: TaskResult) -> list[tuple[str, str]]:
 def _resampled(result: TaskResult) -> str:
     """What the interval is over: groups of clips, or clips where nothing joins them."""
     groups = f"{result.interval_groups:,}"
-    return f"{groups} clips, each its own group" if result.interval_groups == result.clips["test"] else f"{groups} groups"
+    return (
+        f"{groups} clips, each its own group" if result.interval_groups == result.clips["test"] else f"{groups} groups"
+    )
 
 
 def _confused(details: TaskDetails, classes: dict[tuple[str, ...], int]) -> dict[str, Any]:
