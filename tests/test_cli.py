@@ -129,17 +129,41 @@ def test_a_users_mistake_is_one_clear_error(capsys, monkeypatch, tmp_path, words
     assert not list((tmp_path / "home").glob("mini*")), "the suite was made first"
 
 
+def test_a_choice_that_there_is_not_is_told_as_any_unknown_name(capsys):
+    for words in (["--protocol", "qick"], ["--protocol=qick"]):
+        status, _, err = leveret(capsys, "evaluate", "--encoder", "melstats", *words)
+        assert status == 2
+        assert err == "leveret: error: no --protocol 'qick'. Did you mean 'quick'? Known: paper, cached, quick\n"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_values_stand_in_help_as_a_reader_writes_them(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "100")
+    _, out, _ = leveret(capsys, name, "--help")
+    assert not [line for line in out.splitlines() if "{None}" in line or "[STR" in line or "(default: )" in line]
+    about = out.split("Examples:")[0].splitlines()
+    assert max(map(len, about)) <= 120, "a paragraph is one line, which the terminal breaks anywhere"
+
+
 def test_nothing_to_evaluate_says_so(capsys, tone_manifest):
     status, _, err = leveret(capsys, "evaluate", "--tasks", f"manifest:{tone_manifest()}")
     assert status == 2
     assert "nothing to evaluate" in err
 
 
-def test_list_names_every_room_as_text_and_as_json(capsys):
+def test_list_has_a_line_a_room_and_each_room_its_names_as_text_and_as_json(capsys):
     status, out, _ = leveret(capsys, "list")
     assert status == 0
-    for name in ("slowfast_nfnet_f0", "62,970,654", "melstats", "mini", "manifest", "linear", "logistic", "objectives"):
-        assert name in out
+    whole = json.loads(leveret(capsys, "list", "--json")[1])
+    lines = {line.split()[0]: line for line in out.splitlines() if "leveret list " in line and line[0] != "`"}
+    assert set(lines) == set(whole)
+    for room, rows in whole.items():
+        assert lines[room].split()[1] == str(len(rows))
+        assert lines[room].rstrip().endswith(f"leveret list {room}")
+    assert len(out.splitlines()) < 20
+    status, out, _ = leveret(capsys, "list", "encoders")
+    assert "slowfast_nfnet_f0" in out
+    assert "62,970,654" in out
     status, out, _ = leveret(capsys, "list", "encoders", "--json")
     rooms = json.loads(out)
     assert [row["name"] for row in rooms["adapters"]] == ["hear:", "hf:", "onnx:", "pkg:", "py:", "torchscript:"]

@@ -11,9 +11,11 @@ from functools import cache
 from importlib import import_module
 from inspect import cleandoc, getsource
 from itertools import pairwise
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from leveret.distributed import RankLostError, launched, leave
+from leveret.registry import unknown_name
 from leveret.text import printable
 
 COMMANDS = {
@@ -115,12 +117,10 @@ def parsed(name: str, words: Sequence[str]) -> Any:
     """The command that a line means, with its options.
 
     Raises:
-        UnknownNameError: There is no such command.
+        UnknownNameError: There is no such command, or no such choice of an option.
         ValueError: The installation is broken.
     """
     if name not in COMMANDS:
-        from leveret.registry import unknown_name
-
         raise unknown_name("command", name, COMMANDS)
     try:
         import tyro
@@ -132,6 +132,7 @@ def parsed(name: str, words: Sequence[str]) -> Any:
         raise ValueError(
             f"the command line cannot start ({error}); `{sys.executable} -m leveret.doctor` says what is broken"
         ) from error
+    _check_choices(chosen, words)
     # tyro would drop the examples, which a docstring parser takes for a section of their own; an indented line begins
     # anew by itself, and an empty one before it would become two
     description = cleandoc(chosen.__doc__).replace("\n\n  ", "\n  ")
@@ -148,13 +149,40 @@ def _flowing(command: Any) -> Any:
 
     (definition,) = ast.parse(getsource(command)).body
     assert isinstance(definition, ast.ClassDef), command
+    hints = get_type_hints(command)
     for field, said in pairwise(definition.body):
         match field, said:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                hint = "" if getattr(command, name, "") in (None, ()) else None
-                about = tyro.conf.arg(help=" ".join(text.split()), help_behavior_hint=hint)
+                several = get_origin(hints[name]) is tuple
+                empty = getattr(command, name, () if several else "") in (None, ())
+                about = tyro.conf.arg(
+                    help=" ".join(text.split()),
+                    metavar=_metavar(hints[name]),
+                    help_behavior_hint="" if empty else None,
+                )
                 command.__annotations__[name] = Annotated[command.__annotations__[name], about]
     return command
+
+
+def _metavar(hint: Any) -> str | None:
+    """What stands for a value in help: STR, where tyro has {None}|STR or [STR [STR ...]]; None leaves it to tyro."""
+    kinds = [kind for kind in get_args(hint) if kind not in (NoneType, Ellipsis)]
+    if len(kinds) != 1 or not isinstance(kinds[0], type):
+        return None
+    return kinds[0].__name__.upper() + (" ..." if get_origin(hint) is tuple else "")
+
+
+def _check_choices(command: Any, words: Sequence[str]) -> None:
+    """Refuse a choice that there is not, with the nearest one, as any other unknown name."""
+    hints = get_type_hints(command)
+    options = {
+        f"--{name.replace('_', '-')}": get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal
+    }
+    for option, value in [word.split("=", 1) for word in words if "=" in word] + [
+        list(pair) for pair in pairwise(words)
+    ]:
+        if option in options and value not in options[option] and not value.startswith("-"):
+            raise unknown_name(option, value, options[option])
 
 
 def _run(name: str, words: Sequence[str]) -> int:

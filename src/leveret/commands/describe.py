@@ -14,8 +14,9 @@ from leveret.commands.table import print_table
 class Describe:
     """The parts of an encoder with their output shapes, parameters and multiply-accumulates, read from the module.
 
-    Shapes are channels x frames x mel bins, or frames x width. Multiply-accumulates (MACs) are of one example,
-    without the front end: half of what is elsewhere counted as FLOPs.
+    Shapes are channels x frames x mel bins, or frames x width.
+
+    Multiply-accumulates (MACs) are of one example, without the front end: half of what is elsewhere counted as FLOPs.
 
     Examples:
       leveret describe slowfast_nfnet_f0

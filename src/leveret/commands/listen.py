@@ -14,8 +14,9 @@ from leveret.text import number_of
 class Listen:
     """A page on this machine that plays the sounds of a folder and finds those that sound alike.
 
-    Choose a sound of the folder, or drop another one: its nearest neighbours are shown, by cosine similarity of their
-    vectors, and can be played. The page is served on 127.0.0.1 alone and asks nothing of the outside. Ctrl-C ends it.
+    Choose a sound, or drop another one: the nearest by cosine similarity are shown, and can be played.
+
+    The page is served on 127.0.0.1 alone and asks nothing of the outside. Ctrl-C ends it.
 
     Examples:
       leveret listen sounds/

@@ -15,6 +15,10 @@ from leveret.commands.table import print_table
 _SPARE = ("model", "encoder", "tables", "data", "layers", "objective", "batch", "steps")
 """Columns that a narrow terminal does without, the first of them first: a name tells its model or encoder."""
 
+OVERVIEW = ("room", "entries", "such as", "listed by")
+NAMES_SHOWN = 2
+"""Of each room in the overview."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class List:
@@ -29,7 +33,7 @@ class List:
     what: tyro.conf.Positional[
         Literal["all", "encoders", "adapters", "tasks", "probes", "objectives", "recipes", "formats", "published"]
     ] = "all"
-    """Which room."""
+    """Which room; all is a line a room."""
     json: bool = False
     """Print JSON on standard output."""
 
@@ -37,6 +41,10 @@ class List:
         """Look, print."""
         from leveret.registry import ROOMS
 
+        if self.what == "all" and not self.json:
+            print_table("what there is by name", list(OVERVIEW), _overview(), numbers=[1], spare=[2])
+            out.print("`leveret data list`: datasets. `leveret list --json`: everything, with all that is known of it.")
+            return 0
         # to estimate a training its network's operations are counted, which takes seconds
         others: dict[str, Callable[[], list[dict[str, object]]]] = {
             "recipes": partial(_recipes, timed=self.what == "recipes"),
@@ -67,6 +75,29 @@ def _cell(column: str, value: object) -> object:
         first, *others = str(value).split()
         return f"{len(others) + 1}: {first} ... {others[-1]}" if others else f"1: {first}"
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def _overview() -> list[list[object]]:
+    """A line a room, without looking into its entries, which takes seconds."""
+    from leveret.paper import PREFIX, published
+    from leveret.recipes import recipes
+    from leveret.registry import ROOMS, entries
+
+    names: dict[str, list[str]] = {room: list(entries(room)) for room in ROOMS}
+    names |= {
+        "recipes": list(recipes()),
+        "formats": list(entries("exporting", "FORMATS")),
+        "published": [f"{PREFIX}{name}" for name in published()],
+    }
+    return [
+        [
+            room,
+            len(of),
+            ", ".join(of[:NAMES_SHOWN]) + (", ..." if len(of) > NAMES_SHOWN else ""),
+            f"leveret list {room}",
+        ]
+        for room, of in names.items()
+    ]
 
 
 def _entries(room: str) -> list[dict[str, object]]:

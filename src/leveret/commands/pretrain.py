@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 class Pretrain:
     """Train an encoder on audio; ends with the path of its checkpoint.
 
-    The same command again goes on with what the run folder holds: a run that was killed, stopped by Ctrl-C, or lost its
-    machine continues from its last state, with the losses of a run that was left alone.
+    The same command again goes on with what the run folder holds.
+
+    A run that was killed, stopped by Ctrl-C, or lost its machine continues from its last state, with the losses of a
+    run that was left alone.
 
     Examples:
       leveret pretrain --recipe slowfast_nfnet_f0_simclr --data ~/datasets --dry-run

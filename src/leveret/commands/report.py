@@ -17,8 +17,9 @@ ENDINGS = {"markdown": ".md", "csv": ".csv", "latex": ".tex"}
 class Report:
     """Runs as one HTML page that needs nothing else: scores, intervals, confusions, comparisons, provenance.
 
-    Runs of different protocols, and tasks of different suites, never share a table. The folder of a pretraining,
-    finished or not, becomes a page of its curves, probes, speed, settings and corpus.
+    Runs of different protocols, and tasks of different suites, never share a table.
+
+    The folder of a pretraining, finished or not, becomes a page of its curves, probes, speed, settings and corpus.
 
     Examples:
       leveret report runs/melstats-quick-20260101-120000 runs/small-quick-20260101-120000 -o report.html

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 class Verify:
     """Make sure that runs say what their predictions, their encoder and their data say; exit status 1 if not.
 
-    Scores are made again from the predictions, the encoder and the splits are compared by digest, and some test clips
-    of each task, drawn anew each time, are embedded again and scored: by the probes that the run kept, or, under the
-    protocol quick, by a probe trained again. The verdict is kept for `leveret leaderboard --verified`.
+    Scores are made again from the predictions; encoder and splits are compared by digest.
+
+    Some test clips of each task, drawn anew each time, are embedded again.
+
+    They are scored by the probes that the run kept, or, under the protocol quick, by a probe trained again.
+
+    The verdict is kept for `leveret leaderboard --verified`.
 
     Examples:
       leveret verify runs/melstats-quick-20260101-120000
