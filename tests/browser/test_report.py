@@ -116,7 +116,7 @@ def test_a_cell_opens_its_task_by_pointer_and_by_keyboard(opened, report):
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_first_task_is_open_and_another_one_comes_into_sight(opened, report, width):
-    path, runs = report
+    path, _ = report
     seen = opened(path, width)
     title = 'return document.querySelector(".detail h3").textContent'
     first = seen.js('return document.querySelector(".heat .sort").textContent.trim()')
