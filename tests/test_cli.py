@@ -186,6 +186,26 @@ def test_embed_writes_one_vector_a_file(capsys, sounds, tmp_path):
     assert vectors.about["encoder"]["name"] == "slowfast_nfnet_tiny"
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".npz"])
+def test_embed_replaces_its_own_vectors_and_no_others_unless_forced(capsys, sounds, tmp_path, suffix):
+    output = tmp_path / f"v{suffix}"
+    words = ["embed", sounds, "-o", output, "--encoder"]
+    assert leveret(capsys, *words, "melstats")[0] == 0
+    assert leveret(capsys, *words, "melstats")[0] == 0, "the same again"
+    kept = output.read_bytes()
+    status, _, err = leveret(capsys, *words, "slowfast_nfnet_tiny")
+    assert status == 2
+    assert "holds vectors of melstats, other than those that slowfast_nfnet_tiny gives now; give another name" in err
+    assert output.read_bytes() == kept
+    assert leveret(capsys, *words, "slowfast_nfnet_tiny", "--force")[0] == 0
+    assert leveret(capsys, *words, "slowfast_nfnet_tiny", "--layer", "stem")[0] == 2, "another layer"
+    output.write_bytes(b"somebody's own")
+    status, _, err = leveret(capsys, *words, "melstats")
+    assert status == 2
+    assert "no `leveret embed` wrote it" in err
+    assert output.read_bytes() == b"somebody's own"
+
+
 def test_embed_writes_windows_and_reads_names_from_standard_input(capsys, sounds, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", [f"{sounds}/0.wav\n", f"{sounds}/1.wav\n"])
     words = ["embed", "-", "-o", tmp_path / "v.npz", "--encoder", "melstats", "--window", "0.5", "--hop", "0.25"]

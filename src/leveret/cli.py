@@ -58,7 +58,7 @@ usage: leveret COMMAND [OPTIONS]
 LEVERET_HOME is where caches lie; LEVERET_DEBUG=1 shows tracebacks.
 
   leveret evaluate --encoder melstats --tasks mini --protocol quick
-  leveret embed sounds/ -o vectors.parquet
+  leveret embed sounds/ --encoder my_checkpoint.safetensors -o vectors.parquet
 """
 
 

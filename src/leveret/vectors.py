@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -89,6 +90,22 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
         raise VectorsError(f"{path} ends in {path.suffix!r}; expected {' or '.join(formats)}")
     if not path.parent.is_dir():
         raise VectorsError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+
+
+def encoder_of(path: Path) -> Mapping[str, Any]:
+    """What a vector file says of its encoder; empty where no `leveret embed` wrote it."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                notes = str(arrays["about"])
+        else:
+            with path.open("rb") as file:
+                notes = (parquet.ParquetFile(file).schema_arrow.metadata or {})[b"leveret"].decode()
+        encoder = json.loads(notes)["encoder"]
+    # whatever else may lie there under such a name: no archive, a single array, notes of another program
+    except (pa.ArrowException, BadZipFile, OSError, ValueError, KeyError, TypeError, EOFError):
+        return {}
+    return encoder if isinstance(encoder, dict) else {}
 
 
 def read_vectors(path: Path) -> VectorFile:

@@ -18,13 +18,13 @@ class Embed:
     """Audio files become vectors in a Parquet or npz file.
 
     Examples:
-      leveret embed sounds/ -o vectors.parquet
+      leveret embed sounds/ --encoder my_checkpoint.safetensors -o vectors.parquet
 
-      leveret embed 'birds/**/*.flac' --encoder slowfast_nfnet_small --window 1 --hop 0.5 -o birds.npz
+      leveret embed 'birds/**/*.flac' --encoder melstats --window 1 --hop 0.5 -o birds.npz
 
-      find sounds -name '*.wav' | leveret embed - -o vectors.parquet
+      find sounds -name '*.wav' | leveret embed - --encoder py:my_encoder.py:MyEncoder -o vectors.parquet
 
-      torchrun --nproc-per-node 2 -m leveret embed 'shards/*.tar' -o vectors.parquet
+      torchrun --nproc-per-node 2 -m leveret embed 'shards/*.tar' --encoder my_checkpoint.safetensors -o v.parquet
     """
 
     inputs: tyro.conf.Positional[tuple[str, ...]]
@@ -33,7 +33,7 @@ class Embed:
     """Where the vectors go: FILE.parquet or FILE.npz."""
     encoder: str = "slowfast_nfnet_f0"
     """Encoder spec: a name, FILE.safetensors, py:FILE:CLASS, hear:MODULE, hf:MODEL, onnx:FILE, torchscript:FILE,
-    pkg:NAME."""
+    pkg:NAME. A network given by its bare name, as the default is, has random weights: name a trained one."""
     layer: str | None = None
     """Layer to read out; by default the encoder's last."""
     window: float | None = None
@@ -50,6 +50,8 @@ class Embed:
     """Windows at once; by default 32, halved whenever memory runs out."""
     compile: bool = False
     """Compile the network: a minute once, then faster."""
+    force: bool = False
+    """Replace OUTPUT even where it holds vectors of another encoder, or is somebody else's file."""
     json: bool = False
     """Print a summary as JSON on standard output."""
 
@@ -63,6 +65,9 @@ class Embed:
 
         check_format(self.output)
         distributed.start()
+        if self.output.exists() and not self.force:
+            with distributed.in_turn():
+                _check_same(self.output, self.encoder, self.layer)
         names: list[str] = []
         if distributed.is_first():  # standard input can be read once
             names = [name for given in self.inputs for name in (standard_input_lines() if given == "-" else [given])]
@@ -91,3 +96,18 @@ class Embed:
             found = f"{number_of(rows, 'vector')} of {number_of(width, 'number')}"
             out.print(f"{found}, {number_of(len(skipped), 'file')} skipped: {safe(self.output)}", soft_wrap=True)
         return 0
+
+
+def _check_same(output: Path, encoder: str, layer: str | None) -> None:
+    """Refuse to lose the vectors of another encoder, before any work is done."""
+    from leveret.loading import load_encoder
+    from leveret.vectors import VectorsError, encoder_of
+
+    theirs, ours = encoder_of(output), load_encoder(encoder).described()
+    if not theirs:
+        found = "is there already, and no `leveret embed` wrote it"
+    elif (theirs.get("digest"), theirs.get("layer")) != (ours["digest"], layer):
+        found = f"holds vectors of {theirs.get('name')}, other than those that {encoder} gives now"
+    else:
+        return
+    raise VectorsError(f"{output} {found}; give another name, or --force to replace it")

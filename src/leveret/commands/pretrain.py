@@ -28,8 +28,7 @@ class Pretrain:
 
     The same command again goes on with what the run folder holds.
 
-    A run that was killed, stopped by Ctrl-C, or lost its machine continues from its last state, with the losses of a
-    run that was left alone.
+    A run that was killed or stopped continues from its last state, with the losses of a run that was left alone.
 
     Examples:
       leveret pretrain --recipe slowfast_nfnet_f0_simclr --data ~/datasets --dry-run
