@@ -212,7 +212,7 @@ def find_tasks(
         tasks += [task for task in made if owner is None or name in (owner.name, task.name)]
     for name in only:
         if name not in [*missing, *(task.name for task in tasks)]:
-            raise unknown_name("task", name, [task.name for task in tasks])
+            raise unknown_name("task to keep", name, [task.name for task in tasks])
     tasks = [task for task in tasks if not only or task.name in only]
     if crop == "clip":
         tasks = [replace(task, crop_seconds=LONGEST_CLIP_SECONDS, whole_clip=True) for task in tasks]
