@@ -94,6 +94,12 @@ def test_parameters_speed_machine_and_data_are_those_of_the_runs_own_facts(tmp_p
     assert (place.data, place.mark) == ("birds", "")
 
 
+def test_a_file_that_was_trained_on_is_shown_without_its_folders(tmp_path):
+    about = {"pretraining": {"data": "/far/away/all.csv"}}
+    run = rewritten(write_run(tmp_path / "run", hares(0.5)), encoder=about)
+    assert '<td class="fact text"><span title="/far/away/all.csv">all.csv</span></td>' in page_of([run])
+
+
 @pytest.mark.parametrize(
     ("encoder", "facts", "data", "parameters"),
     [
