@@ -11,11 +11,10 @@ import torch
 
 from leveret import batches
 from leveret.audio import load, window_starts
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.batches import (
     GRID_SECONDS,
-    BadFilePolicy,
     CropRule,
-    TooManyBadFilesError,
     num_crop_starts,
     plan_rows,
     read_batches,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from leveret import embedding
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.checkpoint import save_checkpoint
 from leveret.classifying import classify
 from leveret.evaluation import EvaluateConfig, evaluate

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from leveret import batches, embedding, runner, workload
 from leveret.audio import load, read_info
 from leveret.augment import pairing
-from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
+from leveret.batches import GRID_SECONDS, CropRule
 from leveret.clips import Clip
 from leveret.drawing import CropSource, StreamedCrops
 from leveret.embedding import embed_job

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from leveret import audio, batches, embedding, runner
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
 from leveret.embedding import embed

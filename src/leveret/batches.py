@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import torch
@@ -268,7 +267,7 @@ class _Ahead:
         wanted = (row for span in spans for row in range(*span))
         # windows of one clip lie together, so a run of rows with one clip is one job, even across batches
         self.runs = ((k, list(rows)) for k, rows in groupby(wanted, key=lambda row: int(clip_of[row])))
-        self.jobs: deque[tuple[list[int], Future[Mapping[int, NDArray[np.float32]] | str]]] = deque()
+        self.jobs: deque[tuple[list[int], Future[_Decoded]]] = deque()
         self.pending = 0  # rows that jobs stand for: an hour of audio is one job and hundreds of rows
 
     def windows(
@@ -302,42 +301,10 @@ class _Ahead:
             self.pending += len(run[1])
 
 
-class TooManyBadFilesError(ValueError):
-    """More clips than allowed have no vectors; the message names them."""
+_Decoded = Mapping[int, NDArray[np.float32]] | str
 
 
-@dataclass(frozen=True)
-class BadFilePolicy:
-    """How many clips may be skipped before the work is refused.
-
-    Attributes:
-        mode: "fail" allows none, "skip" any number, "few" up to 1 %.
-        whole: Clips of the task whose parts are checked one by one: the 1 % are of them.
-    """
-
-    mode: Literal["fail", "skip", "few"] = "few"
-    whole: int = 0
-
-    def check(self, bad: Mapping[str, str], num_clips: int) -> None:
-        """Refuse when too many of the clips are bad.
-
-        Raises:
-            TooManyBadFilesError: They are named, up to a hundred.
-        """
-        whole = max(num_clips, self.whole)
-        # no part may be left empty
-        allowed = min({"fail": 0, "skip": whole, "few": whole // 100}[self.mode], max(num_clips - 1, 0))
-        if len(bad) > allowed:
-            named = "\n".join(f"  {reason}" for reason in list(bad.values())[:100])
-            named += f"\n  and {len(bad) - 100} more" if len(bad) > 100 else ""
-            raise TooManyBadFilesError(
-                f"{len(bad)} of {num_clips if len(bad) == num_clips else whole} clips cannot be used, {allowed} may be "
-                f"(--bad-files {self.mode}):\n{named}\n"
-                "Mend or remove them, or give --bad-files skip to score without them"
-            )
-
-
-def _decode(clip: Clip, sample_rates: Sequence[int]) -> Mapping[int, NDArray[np.float32]] | str:
+def _decode(clip: Clip, sample_rates: Sequence[int]) -> _Decoded:
     try:
         wave, rate = read_span(clip.path, clip.start, clip.end)
     except AudioError as error:

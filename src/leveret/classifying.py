@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.checkpoint import CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder

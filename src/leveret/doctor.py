@@ -240,11 +240,11 @@ def _cache_finding(root: Path) -> Finding:
         return Finding("warn", "cache", f"{root} cannot be read ({type(error).__name__}: {error})", "readable stores",
                        "delete the folder; everything in it can be computed again")  # fmt: skip
     size, damaged = sum(store.num_bytes for store in held), sum(store.num_damaged for store in held)
-    seen = f"{len(held)} store{'' if len(held) == 1 else 's'}, {size / 1e9:.2f} GB"
+    seen = f"{number_of(len(held), 'store')}, {size / 1e9:.2f} GB"
     spoilt = sum(bool(store.spoilt) for store in held)
     if damaged or spoilt:
         what = [f"{number_of(damaged, 'row')} damaged"] * bool(damaged)
-        what += [f"{spoilt} store{'s' * (spoilt > 1)} with a damaged identity.json or journal.jsonl"] * bool(spoilt)
+        what += [f"{number_of(spoilt, 'store')} with a damaged identity.json or journal.jsonl"] * bool(spoilt)
         return Finding("warn", "cache", f"{seen}, {', '.join(what)}", "no damage",
                        "nothing: the next run computes them again; leveret cache verify names them")  # fmt: skip
     return Finding("pass", "cache", f"{seen} (leveret cache verify reads every byte)" if held else seen)

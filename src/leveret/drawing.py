@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leveret.augment import pairing
+from leveret.bad_files import BadFilePolicy
 from leveret.batches import (
     GRID_SECONDS,
-    BadFilePolicy,
     CropRule,
     RowPlan,
     in_reading_order,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS, find_audio
-from leveret.batches import BadFilePolicy, Batch, CropRule, RowPlan, in_reading_order, plan_rows, read_batches
+from leveret.bad_files import BadFilePolicy
+from leveret.batches import Batch, CropRule, RowPlan, in_reading_order, plan_rows, read_batches
 from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests

@@ -12,7 +12,7 @@ from typing import Any
 
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.cache import digest_of
 from leveret.clips import scored_clips
 from leveret.content import code_digest

@@ -14,7 +14,7 @@ from shutil import rmtree
 import torch
 
 import leveret.distributed as distributed
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.checkpoint import config_as_json
 from leveret.content import weights_digest
 from leveret.contracts import Encoder

@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 import leveret.distributed as distributed
-from leveret.batches import GRID_SECONDS, BadFilePolicy, CropRule, RowPlan
+from leveret.bad_files import BadFilePolicy
+from leveret.batches import GRID_SECONDS, CropRule, RowPlan
 from leveret.clips import Clip, Fold, partitions, split_hash
 from leveret.contracts import Progress, Task
 from leveret.drawing import CropSource, EmbeddedCrops, StreamedCrops

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from leveret.audio import load
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.clips import Clip
 from leveret.content import file_sha256
 from leveret.corpora.corpus import TrainingCorpus

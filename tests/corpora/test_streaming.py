@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import leveret.distributed as distributed
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.corpora.corpus import CorpusError
 from leveret.corpora.opening import open_corpus
 from leveret.corpora.streaming import crop_batches

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from leveret.audio import AudioError
-from leveret.batches import TooManyBadFilesError
+from leveret.bad_files import TooManyBadFilesError
 from leveret.listening.neighbours import Sounds, is_within
 from leveret.loading import load_encoder
 from leveret.runner import Compute, runners_of

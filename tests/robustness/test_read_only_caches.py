@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.cache import CacheError, Store
 from leveret.embedding import embed
 from leveret.runner import Compute

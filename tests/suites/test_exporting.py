@@ -15,7 +15,7 @@ import soundfile
 from filelock import FileLock
 
 from leveret.audio import read_span
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.clips import split_hash
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.loading import load_tasks

@@ -4,7 +4,7 @@ import pytest
 from tests.tasks.toy_hares import TREES
 
 from leveret import loading, paper, workload
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.cli import main
 from leveret.commands import compare as compare_command
 from leveret.commands import scores

@@ -10,7 +10,7 @@ import pytest
 from tests.tasks.toy_music import magnatagatune_lists, magnatagatune_tree
 
 from leveret.audio import window_starts
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.protocols import Protocol

@@ -9,7 +9,7 @@ import pytest
 from tests.tasks.toy_music import nsynth_tree
 
 from leveret.audio import window_starts
-from leveret.batches import TooManyBadFilesError
+from leveret.bad_files import TooManyBadFilesError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.protocols import Protocol

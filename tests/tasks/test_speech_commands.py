@@ -9,7 +9,7 @@ import soundfile
 from tests.tasks.toy_environment import evaluated
 from tests.tasks.toy_speech import COMMAND_SPEAKERS, speech_commands_tree
 
-from leveret.batches import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.dataroots import DataRoots
 from leveret.evaluation import EvaluateConfig, evaluate
 from leveret.loading import find_tasks

@@ -4,7 +4,6 @@ Shapes: B batch, N samples, S sounds, D embedding.
 """
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leveret.adapters.faults import AdapterError, EncoderFailedError
+from leveret.adapters.faults import AdapterError, EncoderFailedError, own_frames
 from leveret.contracts import Encoder
 from leveret.inference import for_inference
 from leveret.loading import LoadedEncoder
@@ -96,8 +95,7 @@ def told(error: BaseException) -> str:
         return told(error.__cause__)
     if isinstance(error, AdapterError):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename and not _is_ours(frame.filename)]
+    own = own_frames(error)
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     text = str(error).strip().splitlines()[:1] or [own[-1].line or "" if own else ""]
     return f"{type(error).__name__}: {text[0][:160]}{place}"
@@ -132,7 +130,3 @@ def _roots(name: str, thing: Any, depth: int, seen: set[int]) -> Iterator[tuple[
     for part, value in inside:
         if isinstance(value, (nn.Module, dict, list, tuple)) or hasattr(value, "__dict__"):
             yield from _roots(f"{name}.{part}".strip("."), value, depth - 1, seen)
-
-
-def _is_ours(file: str) -> bool:
-    return Path(__file__).parent in Path(file).parents

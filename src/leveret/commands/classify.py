@@ -56,7 +56,7 @@ class Classify:
 
     def run(self) -> int:
         """Classify, then show or write."""
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.classifying import classify
         from leveret.records import RECORD_FORMATS, as_json, write_records
         from leveret.runner import Compute

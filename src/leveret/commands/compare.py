@@ -42,10 +42,10 @@ class Compare:
         if not runs:
             raise ValueError("nothing to compare: give at least one run folder; `leveret evaluate` makes them")
         compared = compare(runs, rows)
-        encoder, names = layers_apart(runs)
         if self.json:
             sys.stdout.write(json.dumps(asdict(compared), indent=1) + "\n")
             return 0
+        encoder, names = layers_apart(runs)
         lines: list[list[object]] = []
         grey: list[tuple[int, int]] = []
         starred = {number for task in compared.tasks for number, cell in enumerate(task.cells) if _differs(cell)}

@@ -47,7 +47,7 @@ class Export:
 
     def run(self) -> int:
         """Export and tell."""
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.loading import load_tasks
         from leveret.runner import Compute
         from leveret.suites.exporting import export_tasks

@@ -39,7 +39,7 @@ class Prepare:
 
     def run(self) -> int:
         """Copy and tell."""
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.datasets.names import named, published
         from leveret.datasets.preparing import prepare

@@ -58,7 +58,7 @@ class Embed:
     def run(self) -> int:
         """Embed and write."""
         import leveret.distributed as distributed
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.embedding import embed
         from leveret.runner import Compute
         from leveret.vectors import check_format, write_vectors

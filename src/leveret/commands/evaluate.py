@@ -107,7 +107,7 @@ class Evaluate:
         import torch
 
         import leveret.distributed as distributed
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.entrants import FLOOR
         from leveret.evaluation import EvaluateConfig, Evaluation

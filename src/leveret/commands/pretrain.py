@@ -132,7 +132,7 @@ class Pretrain:
         if self.deterministic:  # cuBLAS reads it when CUDA starts
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         import leveret.distributed as distributed
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.corpora.streaming import CropStream, crop_batches
         from leveret.machine import keep_freed_memory
         from leveret.pretext import Objective
@@ -341,12 +341,13 @@ class Pretrain:
         told += f"crops of {config.objective_config.crop_seconds:g} s"
         changed = f"; changed (and the recipe's own): {', '.join(config.changed)}" if config.changed else ""
         out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
-        out.print(f"here     {time_here(config, Compute(device=self.device).torch_device())}", soft_wrap=True)
+        compute = Compute(device=self.device)
+        out.print(f"here     {time_here(config, compute.torch_device())}", soft_wrap=True)
         if not (self.data or self.corpus or os.environ.get("LEVERET_DATA")):
             out.print("data     none is named yet: --corpus or --data")
             return
         data = self._corpus(recipe)
-        median = data.lengths(Compute().num_threads()).median
+        median = data.lengths(compute.num_threads()).median
         few = "; fewer than a batch has, so a step meets clips again" if data.num_clips < config.batch else ""
         out.print(safe(f"data     {data.spec}: {data.num_clips:,} clips, median {median:.2g} s{few}"), soft_wrap=True)
 

@@ -48,7 +48,7 @@ class Pack:
     def run(self) -> int:
         """Pack and tell."""
         from leveret.audio import LOWEST_RATE
-        from leveret.batches import BadFilePolicy
+        from leveret.bad_files import BadFilePolicy
         from leveret.corpora.opening import open_corpus
         from leveret.corpora.packing import pack
         from leveret.dataroots import DataRoots

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from pyarrow import parquet
 
 from leveret.audio import AudioError, load
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.content import content_digests
 from leveret.corpora.corpus import TrainingCorpus
 from leveret.corpora.cutting import span_seconds

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import leveret.distributed as distributed
-from leveret.batches import BadFilePolicy
+from leveret.bad_files import BadFilePolicy
 from leveret.corpora.corpus import CorpusError, TrainingCorpus
 from leveret.corpora.cutting import CropShape, Cut, Example, Span
 from leveret.corpora.order import Order

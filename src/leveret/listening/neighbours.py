@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from leveret.audio import AudioError, find_audio, read_info
-from leveret.batches import BadFilePolicy, CropRule
+from leveret.bad_files import BadFilePolicy
+from leveret.batches import CropRule
 from leveret.clips import Clip
 from leveret.embedding import clip_means, embed_files
 from leveret.fresh_rows import fresh_rows

@@ -32,6 +32,8 @@ PROTOCOLS = {
 SHADES = 20
 RANGED_COLUMNS = 4
 """A table of more encoders has no room for the interval below each score; pointer and keyboard still tell it."""
+NARROW_COLUMNS = 4
+"""A table of more, published ones too, leaves no room for a task beside it."""
 
 
 def page(
@@ -133,6 +135,7 @@ def _table(number: int, one: ScoreTable) -> dict[str, Any]:
         ],
         "measured": measured,
         "ranges": measured <= RANGED_COLUMNS,
+        "narrow": len(one.columns) <= NARROW_COLUMNS,
         "published": len(one.columns) - measured,
         "domains": domains,
         "overall": _line(one.overall, ""),

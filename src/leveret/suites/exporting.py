@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float, Int16
 from numpy import ndarray
 
-from leveret.batches import BadFilePolicy, CropRule, RowPlan, plan_rows, read_batches
+from leveret.bad_files import BadFilePolicy
+from leveret.batches import CropRule, RowPlan, plan_rows, read_batches
 from leveret.clips import split_hash
 from leveret.contracts import Task
 from leveret.home import require_space

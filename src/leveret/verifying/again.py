@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leveret.batches import BadFilePolicy, CropRule
+from leveret.bad_files import BadFilePolicy
+from leveret.batches import CropRule
 from leveret.checkpoint import CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.embedding import embed_job
