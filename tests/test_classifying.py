@@ -269,8 +269,10 @@ def test_other_behaviour_versions_are_refused(trained):
 
 def test_a_window_is_judged_before_the_work(trained):
     probe, files = trained
-    with pytest.raises(ValueError, match="goes with a window"):
+    with pytest.raises(ValueError, match=r"hop=1.0 s goes with a window, and none is given"):
         classify(files, probe, hop=1.0)
+    with pytest.raises(ValueError, match=r"hop=0.0 s; expected a number above 0"):
+        classify(files, probe, window=1.0, hop=0.0)
 
 
 def test_the_probe_says_what_it_is_in_plain_json(trained):

@@ -26,7 +26,7 @@ from leveret.content import content_digests
 from leveret.contracts import Encoder
 from leveret.gathering import gather_rows, opened
 from leveret.home import cache_root
-from leveret.loading import load_encoder
+from leveret.loading import LoadedEncoder, load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
@@ -191,7 +191,7 @@ def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int 
 
 def embed(
     inputs: Sequence[str | Path],
-    encoder: str | Encoder,
+    encoder: str | Encoder | LoadedEncoder,
     *,
     layer: str | None = None,
     window: float | None = None,
@@ -204,7 +204,7 @@ def embed(
 
     Args:
         inputs: Files, folders (searched for audio), or glob patterns.
-        encoder: A spec as `create_encoder` takes it, or an encoder.
+        encoder: A spec as `create_encoder` takes it, or an encoder, or what `load_encoder` made of one.
         layer: A key of the encoder's `layers`; None is its default embedding.
         window: Seconds of each vector's window; None is one vector a file: of the whole file up to 10 s, else the mean
             over its 10 s windows.
@@ -220,7 +220,7 @@ def embed(
     crop = crop_rule(window, hop, CropRule(seconds=WHOLE_CLIP_SECONDS, whole_clip=True))
     distributed.require_shared(cache_root())
     with distributed.in_turn():
-        loaded = load_encoder(encoder)
+        loaded = encoder if isinstance(encoder, LoadedEncoder) else load_encoder(encoder)
     (runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
     job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
@@ -255,8 +255,10 @@ def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> C
     """
     if window is not None and not window >= MIN_SECONDS:
         raise ValueError(f"window={window} s; expected {MIN_SECONDS} or more")
-    if hop is not None and (window is None or not hop > 0):
-        raise ValueError(f"hop={hop} s with window={window}; a hop is above 0 and goes with a window")
+    if hop is not None and not hop > 0:
+        raise ValueError(f"hop={hop} s; expected a number above 0")
+    if hop is not None and window is None:
+        raise ValueError(f"hop={hop} s goes with a window, and none is given; give its seconds as window")
     return otherwise if window is None else CropRule(seconds=window, hop=hop)
 
 

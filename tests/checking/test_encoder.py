@@ -122,6 +122,12 @@ class Frames(Healthy):
         return self.net(wave[:, None])
 
 
+class TenSeconds(Healthy):
+    def embed(self, wave):
+        assert wave.shape[1] == 160_000, "wants ten seconds"
+        return self.pool(wave)
+
+
 class Needy(Healthy):
     def embed(self, wave):
         if len(wave) == 8:
@@ -260,6 +266,12 @@ def test_what_cannot_be_loaded_is_a_finding(planted, name, file, says):
     assert says in seen(report, "loading")
     assert report.costs is None
     json.dumps(report.described())
+
+
+def test_a_network_of_one_length_is_told_what_to_do(planted):
+    (finding,) = check(planted("TenSeconds"), QUICK).findings
+    assert finding.seen.startswith("AssertionError: wants ten seconds")
+    assert "pad or cut" in finding.advice
 
 
 @pytest.mark.parametrize(

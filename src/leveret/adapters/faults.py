@@ -42,7 +42,11 @@ def blamed(spec: str, shape: Sequence[int], first: bool = False) -> Iterator[Non
     except (AdapterError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        advice = "it was tried on two waves of a second" if first else "lengths vary and so does the batch"
+        advice = (
+            "it was tried on two waves of a second, and must take any length"
+            if first
+            else "lengths vary and so does the batch"
+        )
         if ":" in spec:  # an encoder that was handed over as an object has no spec to check
             advice += "; LEVERET_DEBUG=1 shows all of it" if first else f"; `leveret check {spec}` tries many"
         raise EncoderFailedError(f"{spec} fails on waves of shape {tuple(shape)} ({told(error)}); {advice}") from error

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from leveret.adapters.faults import EncoderFailedError
 from leveret.audio import AudioError, find_audio, load
 from leveret.checking.costs import BATCHES, CLIP_SECONDS, REPEATS, Costs, clips, count_gmacs, measure_speed, peak_memory
 from leveret.checking.coverage import (
@@ -131,7 +132,11 @@ def check(spec: str, config: CheckConfig = CheckConfig(), reporter: Reporter | N
     except (UnknownNameError, AudioError):
         raise
     except FOREIGN_ERRORS as error:
-        finding = Finding("fail", "loading", told(error), "an encoder", "see what the message asks for")
+        expected, advice = "an encoder", "see what the message asks for"
+        if isinstance(error, EncoderFailedError):
+            expected = "vectors (B, D) of waves (B, N) of any length"
+            advice = "see what it raised; a network of one length has to pad or cut in its embed"
+        finding = Finding("fail", "loading", told(error), expected, advice)
         return CheckReport(spec, {}, (finding,), None, time.monotonic() - started)
     about = {
         "name": loaded.name,

@@ -4,13 +4,16 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
 from leveret.progress import Reporter
 from leveret.text import number_of
+
+if TYPE_CHECKING:
+    from leveret.loading import LoadedEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +63,30 @@ class Embed:
         import leveret.distributed as distributed
         from leveret.bad_files import BadFilePolicy
         from leveret.embedding import embed
+        from leveret.loading import load_encoder
         from leveret.runner import Compute
         from leveret.vectors import check_format, write_vectors
 
         check_format(self.output)
         distributed.start()
+        with distributed.in_turn():
+            loaded = load_encoder(self.encoder)
         if self.output.exists() and not self.force:
-            with distributed.in_turn():
-                _check_same(self.output, self.encoder, self.layer)
+            _check_same(self.output, loaded, self.layer)
         names: list[str] = []
         if distributed.is_first():  # standard input can be read once
             names = [name for given in self.inputs for name in (standard_input_lines() if given == "-" else [given])]
         names = distributed.from_first(names)
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
+        if loaded.origin.startswith("random"):
+            reporter.say(f"note: {self.encoder} has {loaded.origin}; give a checkpoint for trained ones")
         compute = Compute(device=self.device, dtype=self.dtype, batch_size=self.batch_size, compile=self.compile)
         vectors = embed(
-            names, self.encoder, layer=self.layer, window=self.window, hop=self.hop, compute=compute,
+            names, loaded, layer=self.layer, window=self.window, hop=self.hop, compute=compute,
             policy=BadFilePolicy(self.bad_files), reporter=reporter,
         )  # fmt: skip
         if not distributed.is_first():
             return 0
-        if vectors.about["encoder"]["origin"].startswith("random"):
-            reporter.say(
-                f"note: {self.encoder} has {vectors.about['encoder']['origin']}; give a checkpoint for trained ones"
-            )
         write_vectors(self.output, vectors)
         skipped = vectors.about["skipped"]
         for reason in skipped.values():
@@ -98,16 +101,15 @@ class Embed:
         return 0
 
 
-def _check_same(output: Path, encoder: str, layer: str | None) -> None:
+def _check_same(output: Path, encoder: "LoadedEncoder", layer: str | None) -> None:
     """Refuse to lose the vectors of another encoder, before any work is done."""
-    from leveret.loading import load_encoder
     from leveret.vectors import VectorsError, encoder_of
 
-    theirs, ours = encoder_of(output), load_encoder(encoder).described()
+    theirs, ours = encoder_of(output), encoder.described()
     if not theirs:
         found = "is there already, and no `leveret embed` wrote it"
     elif (theirs.get("digest"), theirs.get("layer")) != (ours["digest"], layer):
-        found = f"holds vectors of {theirs.get('name')}, other than those that {encoder} gives now"
+        found = f"holds vectors of {theirs.get('name')}, other than those that {encoder.spec} gives now"
     else:
         return
     raise VectorsError(f"{output} {found}; give another name, or --force to replace it")

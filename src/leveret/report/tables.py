@@ -16,7 +16,7 @@ from leveret.text import percent, printable
 NONE = "-"
 DAGGER = "\u2020"
 _DAGGER_SAYS = "published scores of other clips: the paper's split was never published"
-_WARNING_SAYS = "scores with a warning; the page tells which"
+_WARNING_SAYS = "scores with a warning, which report.html in the folder of each run tells in full"
 DAGGER_IN_LATEX = r"$^{\dagger}$"
 _LATEX = {
     DAGGER: DAGGER_IN_LATEX,
