@@ -212,8 +212,9 @@ def test_no_success_mark_when_nothing_was_embedded(tone_manifest, config):
     manifest = tone_manifest()
     for path in (manifest.parent / "audio").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(TooManyBadFilesError, match="60 of 60"):
+    with pytest.raises(TooManyBadFilesError, match="60 of 60") as refusal:
         evaluate("melstats", f"manifest:{manifest}", "quick", config=replace(config, policy=BadFilePolicy("skip")))
+    assert "and 50 more\nNone is left" in str(refusal.value)
     assert not config.output.exists() or not list(config.output.iterdir())
 
 

@@ -202,7 +202,7 @@ def test_bad_settings_are_refused(manifest, written, parts):
 
 def test_a_missing_manifest_and_a_folder_are_refused(tmp_path):
     assert "no manifest at" in complaint(tmp_path / "none.csv")
-    assert "no manifest at" in complaint(tmp_path)
+    assert "is a folder; expected a CSV or Parquet file" in complaint(tmp_path)
 
 
 HOSTILE = "\x1b[2J\n.wav"

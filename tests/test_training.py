@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,9 @@ def test_a_folder_of_another_run_is_refused_and_rounding_is_said(toy, tmp_path):
     toy.toy_run(tmp_path, toy.toy_config(steps=6))
     with pytest.raises(RunFolderError, match=r"holds another run \(encoder was \"nfnet_tiny\" and is \"resnet_tiny"):
         toy.toy_run(tmp_path, toy.toy_config(steps=6, encoder="resnet_tiny"))
+    wider = toy.ToyConfig(width=8)
+    with pytest.raises(RunFolderError, match=r"\(objective_config\.width was 16 and is 8\)"):
+        toy.toy_run(tmp_path, replace(toy.toy_config(steps=6), objective_config=wider))
     with pytest.raises(RunFolderError, match="digest was null and is"):
         toy.toy_run(tmp_path, toy.toy_config(steps=6), data=TrainingData(about={"digest": "other"}))
     heard = Heard()

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+_NAMES = 100
+_NAMES_OF_ALL = 10  # where every clip is bad, they are so for one reason
+
 
 class TooManyBadFilesError(ValueError):
     """More clips than allowed have no vectors; the message names them."""
@@ -25,16 +28,21 @@ class BadFilePolicy:
         """Refuse when too many of the clips are bad.
 
         Raises:
-            TooManyBadFilesError: They are named, up to a hundred.
+            TooManyBadFilesError: They are named, up to a hundred, or ten where no clip is left.
         """
         whole = max(num_clips, self.whole)
         # no part may be left empty
         allowed = min({"fail": 0, "skip": whole, "few": whole // 100}[self.mode], max(num_clips - 1, 0))
         if len(bad) > allowed:
-            named = "\n".join(f"  {reason}" for reason in list(bad.values())[:100])
-            named += f"\n  and {len(bad) - 100} more" if len(bad) > 100 else ""
+            none_left = len(bad) == num_clips
+            shown = _NAMES_OF_ALL if none_left else _NAMES
+            named = "\n".join(f"  {reason}" for reason in list(bad.values())[:shown])
+            named += f"\n  and {len(bad) - shown:,} more" if len(bad) > shown else ""
+            advice = (
+                "None is left; where files are not found: paths in a table are relative to its folder" if none_left
+                else "Mend or remove them, or give --bad-files skip to score without them"
+            )  # fmt: skip
             raise TooManyBadFilesError(
-                f"{len(bad)} of {num_clips if len(bad) == num_clips else whole} clips cannot be used, {allowed} may be "
-                f"(--bad-files {self.mode}):\n{named}\n"
-                "Mend or remove them, or give --bad-files skip to score without them"
+                f"{len(bad)} of {num_clips if none_left else whole} clips cannot be used, {allowed} may be "
+                f"(--bad-files {self.mode}):\n{named}\n{advice}"
             )

@@ -206,6 +206,8 @@ def find_tasks(
         if Path(spec).suffix in (".csv", ".parquet") and ":" not in spec:
             raise UnknownNameError(f"no task {spec!r}; a table of your own is manifest:{spec}")
         owner = next((one for one in datasets().values() if name in one.tasks), None)
+        if owner is None and name not in entries("tasks") and Path(spec).is_dir():
+            raise UnknownNameError(f"no task {spec!r}, but a folder; a table of its clips is manifest:FILE.csv")
         entry = owner or look_up("tasks", name)
         only_this = (name,) if owner and name != owner.name else ()
         made = _tasks_of(entry, data, rest, only_this) if isinstance(entry, Dataset) else entry(rest)

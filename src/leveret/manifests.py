@@ -255,7 +255,8 @@ def _folds(path: Path, name: str, clips: Sequence[Clip], places: Sequence[tuple[
 
 def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[str]]:
     if not path.is_file():
-        raise ManifestError(f"no manifest at {path}; expected a CSV or Parquet file")
+        found = f"{path} is a folder" if path.is_dir() else f"no manifest at {path}"
+        raise ManifestError(f"{found}; expected a CSV or Parquet file")
     if path.suffix == ".parquet":
         import pyarrow  # a CSV manifest does not pay for it
         from pyarrow import parquet

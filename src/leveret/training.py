@@ -113,7 +113,11 @@ def pretrain(
         newest = distributed.from_first(newest_state(folder / STATES, reporter) if distributed.is_first() else None)
         done = load_state(newest, learner, {"config": config.digest()}) if newest else 0
         if done:
-            reporter.say(f"{folder} goes on after step {done:,} of {config.steps:,}")
+            finished = done == config.steps
+            reporter.say(
+                f"{folder} is finished, with all its {done:,} steps" if finished
+                else f"{folder} goes on after step {done:,} of {config.steps:,}"
+            )  # fmt: skip
         log = None
         if distributed.is_first():
             log = TrainingLog(folder, done, open_trackers(folder, done, track, reporter))

@@ -114,12 +114,16 @@ def _take_up(
 
 def _changes(theirs: Mapping[str, Any], ours: Mapping[str, Any], but: Sequence[str] = ()) -> list[str]:
     """What differs, for a message."""
-    names = [name for name in (*ours, *(set(theirs) - set(ours))) if name not in but]
-    return [
-        f"{name} was {_short(theirs.get(name))} and is {_short(ours.get(name))}"
-        for name in names
-        if theirs.get(name) != ours.get(name)
-    ]
+    found = []
+    for name in (*ours, *sorted(set(theirs) - set(ours))):
+        before, now = theirs.get(name), ours.get(name)
+        if name in but or before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += [f"{name}.{change}" for change in _changes(before, now)]
+        else:
+            found.append(f"{name} was {_short(before)} and is {_short(now)}")
+    return found
 
 
 def _short(value: object) -> str:

@@ -54,7 +54,7 @@ def test_a_folder_of_sounds_becomes_a_checkpoint(leveret, sounds, tmp_path):
     status, out, err = leveret(*words, "--json")
     assert status == 0, err
     assert json.loads(out)["step"] == 4
-    assert "goes on after step 4 of 4" in err
+    assert "is finished, with all its 4 steps" in err
     assert len(read_log(tmp_path / "run")) == 4
     status, out, err = leveret(*words, "--seed", "1")
     assert status == 2

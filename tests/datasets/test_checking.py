@@ -271,6 +271,8 @@ def test_the_real_esc50_is_well(shared, capsys):
     assert "all 2,000 clips, by their headers" in out
 
 
-def test_a_table_in_the_place_of_a_dataset_is_told_its_prefix():
+def test_a_table_or_a_folder_in_the_place_of_a_dataset_is_told_what_is_wanted(tmp_path):
     with pytest.raises(ValueError, match=r"a table of your own is manifest:labels\.csv"):
         named(["labels.csv"])
+    with pytest.raises(ValueError, match=r"is a folder, no published dataset; a table of its clips is manifest:FILE"):
+        named([str(tmp_path)])

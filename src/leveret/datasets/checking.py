@@ -87,7 +87,7 @@ def examine(one: Subject, threads: int, reporter: Reporter, decode: bool = False
     surplus = _surplus(one.root, clips) if listed_whole else []
     findings = [
         *_names_findings(one, missing),
-        _readable(unreadable, len(present), decode),
+        *([_readable(unreadable, len(present), decode)] if present else []),
         *([_surplus_finding(surplus)] if listed_whole else []),
         *(_twice_finding(one, parts, twice) for parts in one.parts if len(parts.clips) > 1),
     ]

@@ -38,6 +38,8 @@ def named(words: Sequence[str]) -> list[Published]:
         one = known.get(word) or owners.get(word)
         if one is None and Path(word).suffix in (".csv", ".parquet"):
             raise ValueError(f"{word} is no published dataset; a table of your own is manifest:{word}")
+        if one is None and Path(word).is_dir():
+            raise ValueError(f"{word} is a folder, no published dataset; a table of its clips is manifest:FILE.csv")
         if one is None:
             raise unknown_name("dataset", word, dict.fromkeys([*known, *owners, HARES]))
         found[one.name] = one
