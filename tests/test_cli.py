@@ -301,7 +301,7 @@ def test_a_warning_is_said_once_and_the_floors_windows_are_told(capsys, tone_man
     words += ["--tasks", f"manifest:{tone_manifest()}"]
     status, out, err = leveret(capsys, *words)
     assert status == 0, err
-    assert "plan: 120 windows to embed (60 of melstats, for the floor), 0 of them cached; " in err
+    assert "plan: 120 windows (60 of melstats, for the floor), 0 of them cached; " in err
     warning = "slowfast_nfnet_tiny, tones: interval over 6 groups only"
     assert (out.count(warning), err.count("groups only")) == (1, 0)
     said = "tones, slowfast_nfnet_tiny: interval over 6 groups only"
@@ -309,7 +309,7 @@ def test_a_warning_is_said_once_and_the_floors_windows_are_told(capsys, tone_man
     _, _, err = leveret(capsys, *words, "--json")
     assert warning in err, "standard output has the scorecards alone"
     _, _, err = leveret(capsys, *words, "--no-floor")
-    assert "plan: 60 windows to embed, 60 of them cached; " in err
+    assert "plan: 60 windows, 60 of them cached; " in err
 
 
 @pytest.fixture

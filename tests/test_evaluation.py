@@ -455,3 +455,8 @@ def test_rows_of_another_dtype_are_never_taken(tone_manifest, embedded_rows):
     }
     assert embedded_rows["slowfast_nfnet_tiny"] == 20
     assert not np.array_equal(vectors["float32"], vectors["bfloat16"])
+
+
+def test_a_layer_that_the_floor_lacks_is_refused_where_it_is_the_only_encoder(tone_manifest, config):
+    with pytest.raises(UnknownNameError, match="no layer 'conv1'"):
+        evaluate("melstats", f"manifest:{tone_manifest()}", "quick", config=replace(config, layers=("conv1",)))

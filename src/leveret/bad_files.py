@@ -40,7 +40,7 @@ class BadFilePolicy:
             named += f"\n  and {len(bad) - shown:,} more" if len(bad) > shown else ""
             advice = (
                 "None is left; where files are not found: paths in a table are relative to its folder" if none_left
-                else "Mend or remove them, or give --bad-files skip to score without them"
+                else "Mend or remove them, or give --bad-files skip to go on without them"
             )  # fmt: skip
             raise TooManyBadFilesError(
                 f"{len(bad)} of {num_clips if none_left else whole} clips cannot be used, {allowed} may be "

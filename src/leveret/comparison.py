@@ -6,6 +6,7 @@ bootstrap), corrected over all comparisons of the call with Holm's method.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -182,9 +183,17 @@ def _means(hares: Sequence[tuple[TaskResult, ComparedTask]], rows: Sequence[Publ
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """The encoders' names; a name that stands twice gives way to the folder's."""
+    """The encoders' names; one that stands twice has its file's name before it, or gives way to the folder's."""
     names = [run.scorecard.encoder["name"] for run in runs]
-    return [name if names.count(name) == 1 else run.folder.name for name, run in zip(names, runs, strict=True)]
+    for other in (_name_with_file, lambda run: run.folder.name):
+        names = [name if names.count(name) == 1 else other(run) for name, run in zip(names, runs, strict=True)]
+    return names
+
+
+def _name_with_file(run: Run) -> str:
+    """Of a class of somebody's file, which versions of one encoder share."""
+    name, config = run.scorecard.encoder["name"], run.scorecard.encoder.get("config", {})
+    return f"{Path(config['file']).stem}:{name}" if isinstance(config.get("file"), str) else name
 
 
 def layers_apart(runs: Sequence[Run]) -> tuple[str, list[str]]:

@@ -134,7 +134,9 @@ class Evaluation:
         self.runners = [
             runner
             for one in loaded
-            for runner in runners_of([one], config.compute, () if one.spec == FLOOR else config.layers)
+            for runner in runners_of(
+                [one], config.compute, () if one.spec == FLOOR and len(loaded) > 1 else config.layers
+            )
         ]
         self.entrants = entrants_of(self.runners, config.vectors, self.hidden_floor)
         choose_heads(self.works, self.entrants, config.head, config.protocol)

@@ -264,6 +264,20 @@ def in_order(results: Sequence[TaskResult]) -> list[int]:
     return sorted(range(len(results)), key=lambda k: (suites.index(results[k].suite), domains[k]))
 
 
+def task_titles(results: Sequence[TaskResult]) -> list[str]:
+    """What tables call them: the task's name, with its suite's where two have one name.
+
+    A table of one task has its file's name for both, so that its suite's, with the folder, says it all.
+    """
+    names = [result.task for result in results]
+    return [
+        result.task if names.count(result.task) == 1
+        else result.suite if result.suite.endswith(f"/{result.task}")
+        else f"{result.suite}/{result.task}"
+        for result in results
+    ]  # fmt: skip
+
+
 def domain_means(results: Sequence[TaskResult]) -> dict[str, float]:
     """Mean score of each domain that has a task."""
     by_domain: dict[str, list[float]] = defaultdict(list)

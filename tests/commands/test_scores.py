@@ -112,3 +112,20 @@ def test_compare_says_which_run_is_the_first_and_of_a_single_one_no_difference(r
     assert line.endswith("50.0 (+0.0 [+0.0, +0.0])")
     assert cli.main(["compare", str(one.folder)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "protocol quick: score x 100"
+
+
+def test_tables_of_one_name_are_told_apart_by_their_folders(runs, capsys):
+    found = [scored(single(0.5), name, suite=suite)
+             for name, suite in (("labels", "birds/labels"), ("labels", "frogs/labels"), ("one", "rest"))]  # fmt: skip
+    lines = shown(capsys, runs({"one": found}))
+    assert [line.split()[0] for line in lines[2:5]] == ["birds/labels", "frogs/labels", "one"]
+
+
+def test_classes_of_one_name_are_told_apart_by_their_files(runs, capsys):
+    made = runs({name: [scored(single(0.1), "a", chance=0.5)] for name in ("one", "two", "three")})
+    for run, file in zip(made, ("old.py", "new.py", "new.py"), strict=True):
+        run.scorecard.encoder.update(name="Mine", config={"file": file, "class": "Mine"})
+    said = "\n".join(shown(capsys, made))
+    assert "old:Mine" in said
+    assert "new:Mine" not in said
+    assert "three-quick-20260101-120000" in said

@@ -67,8 +67,9 @@ class Compare:
         title += f", layers of {encoder}" if encoder else ""
         print_table(title, columns, lines, numbers=range(2, len(columns)), grey=grey, keys=3)
         if len(runs) > 1:
-            star = "* differs at p < 0.05 after Holm's correction, paired on the same resamples of groups"
-            out.print(star, soft_wrap=True)
+            which = "* differs" if starred else "none differs"
+            by = "after Holm's correction, paired on the same resamples of groups"
+            out.print(f"{which} at p < 0.05 {by}", soft_wrap=True)
         for note in compared.notes:
             out.print(f"note: {safe(note)}", soft_wrap=True)
         return 0

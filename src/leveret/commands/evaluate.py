@@ -191,7 +191,7 @@ def _plan_lines(plan: "Plan", floor: str) -> list[str]:
     size = sum(row["bytes"] for row in plan.rows)
     half = sorted({row["task"] for row in plan.rows if row["dtype"] == "float16"})
     lines = [
-        f"plan: {number_of(windows, 'window')} to embed{aside}, {cached:,} of them cached; "
+        f"plan: {number_of(windows, 'window')}{aside}, {cached:,} of them cached; "
         f"{in_bytes(size)} of vectors; about {in_time(plan.seconds)} of embedding"
     ]
     if drawn := sum(row["drawn"] for row in plan.rows):

@@ -15,7 +15,7 @@ from leveret.commands.table import print_table
 _SPARE = ("model", "encoder", "tables", "data", "layers", "objective", "batch", "steps")
 """Columns that a narrow terminal does without, the first of them first: a name tells its model or encoder."""
 
-OVERVIEW = ("room", "entries", "such as", "listed by")
+OVERVIEW = ("room", "entries", "examples", "listed by")
 NAMES_SHOWN = 2
 """Of each room in the overview."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from leveret.commands.console import out, safe
 from leveret.commands.table import print_table
 from leveret.paper import BEST, PREFIX, published
-from leveret.results import HARES, in_order
+from leveret.results import HARES, in_order, task_titles
 from leveret.text import percent
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def show_runs(runs: "Sequence[Run]", missing: Mapping[str, str] = MappingProxyTy
 
 def warnings_of(runs: "Sequence[Run]") -> list[str]:
     """What a reader must know before believing the scores, run by run in the order of the table."""
+    from leveret.comparison import run_names
+
     found = []
-    for card in (run.scorecard for run in runs):
+    titles = task_titles(runs[0].scorecard.tasks)
+    for name, card in zip(run_names(runs), (run.scorecard for run in runs), strict=True):
         found += [card.encoder["warning"]] if card.encoder.get("warning") else []
-        for result in map(card.tasks.__getitem__, in_order(card.tasks)):
-            found += [f"{card.encoder['name']}, {result.task}: {warning}" for warning in result.warnings]
+        for number in in_order(card.tasks):
+            found += [f"{name}, {titles[number]}: {warning}" for warning in card.tasks[number].warnings]
     return found
 
 
@@ -57,9 +60,10 @@ def _print_scores(runs: "Sequence[Run]") -> None:
     ]
     with_floor = any(floor is not None for floor in floors)
     lines: list[tuple[list[object], Sequence[TaskResult]]] = []
+    titles = task_titles(first.tasks)
     for number in in_order(first.tasks):
         result = first.tasks[number]
-        cells: list[object] = [result.task, result.metric]
+        cells: list[object] = [titles[number], result.metric]
         for run in runs:
             found = run.scorecard.tasks[number]
             low, high = found.interval
