@@ -122,6 +122,13 @@ class Frames(Healthy):
         return self.net(wave[:, None])
 
 
+class Unseeded(Healthy):
+    def __init__(self):
+        super().__init__()
+        torch.seed()
+        self.net[0].reset_parameters()
+
+
 class TenSeconds(Healthy):
     def embed(self, wave):
         assert wave.shape[1] == 160_000, "wants ten seconds"
@@ -242,6 +249,7 @@ def test_a_planted_fault_is_found(planted, name, failing, check_name, says):
         ("LastFrame", "last samples", "ms change nothing"),
         ("Constant", "vectors", "of their length apart"),
         ("Tiny", "scale", "median length"),
+        ("Unseeded", "weights", "others when the encoder is made once more"),
         ("Dead", "scale", "3 of 16 dimensions never change"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_usable_encoder_is_status_0(capsys):
     out = capsys.readouterr().out
     assert out.startswith("melstats\n16000 Hz, 240 numbers, no weights, cpu\n\npass  shapes")
     assert "parameters      0\n" in out
-    assert out.splitlines()[-1].startswith("usable: 14 checks, none fails; ")
+    assert out.splitlines()[-1].startswith("usable: 15 checks, none fails; ")
 
 
 def test_one_that_fails_is_status_1_and_says_what_to_do(capsys, bad):
@@ -36,7 +36,7 @@ def test_one_that_fails_is_status_1_and_says_what_to_do(capsys, bad):
     out = capsys.readouterr().out
     assert "FAIL  hard sounds     silence: NaN in 3 of 3 numbers" in out
     assert "to do: floor what is divided by" in out
-    assert out.splitlines()[-1].startswith("not usable: 1 of 14 fail (hard sounds)")
+    assert out.splitlines()[-1].startswith("not usable: 1 of 15 fail (hard sounds)")
 
 
 def test_json_is_alone_on_standard_output(capsys, bad):

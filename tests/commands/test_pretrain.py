@@ -118,12 +118,13 @@ def test_a_dry_run_shows_recipe_and_run_and_leaves_nothing(leveret, tmp_path, mo
     monkeypatch.delenv("LEVERET_DATA", raising=False)
     status, out, err = leveret("--recipe", "wav2vec2_librispeech", "--scale", "small", "--batch", "64", "--dry-run")
     assert status == 0, err
+    assert out.startswith("the recipe, as the paper has it:\n")
     assert "recipe   wav2vec2_librispeech: tables 2, 4, row Wav2Vec2.0" in out
     assert "this run wav2vec2_small by wav2vec2; batch 64," in " ".join(out.split())
     assert re.search(
         r"^here     about .* on \w+, estimated from products of matrices in float32\ndata     none", out, re.M
     )
-    assert "changed (and the recipe's own): batch=64 (128)" in " ".join(out.split())
+    assert "changed (in brackets the recipe's own): batch=64 (128)" in " ".join(out.split())
     status, out, _ = leveret("--recipe", "wav2vec2_librispeech", "--dry-run", "--json")
     assert (status, json.loads(out)["batch"], json.loads(out)["steps"]) == (0, 256, 80_000)
     assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ from leveret.checking.coverage import (
     check_rate,
 )
 from leveret.checking.examined import FOREIGN_ERRORS, Examined, networks, told
-from leveret.checking.invariance import check_batch, check_determinism, check_input, check_modes
+from leveret.checking.invariance import check_batch, check_determinism, check_input, check_modes, check_weights
 from leveret.drift import share
 from leveret.findings import Finding, usable
 from leveret.loading import load_encoder
@@ -239,6 +239,7 @@ def _examinations(config: CheckConfig) -> list[tuple[str, Examination]]:
     return [
         ("vectors", check_vectors),
         ("eval mode", check_modes),
+        ("weights", check_weights),
         ("determinism", check_determinism),
         ("batch", check_batch),
         ("input", check_input),

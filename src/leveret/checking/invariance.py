@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from leveret.checking.examined import Examined, networks
 from leveret.drift import PRECISION, ROUNDING, moved, share
 from leveret.findings import Finding
-from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, NotFiniteError, fingerprint
+from leveret.loading import DETERMINISM_TOLERANCE, NotDeterministicError, NotFiniteError, fingerprint, load_encoder
 
 _NUM_WAVES = 4
 
@@ -68,6 +68,17 @@ def check_determinism(examined: Examined) -> Finding:
     if worst > 0:
         return Finding("pass", "determinism", f"{case}, a vector moves by {share(worst)}", expected)
     return Finding("pass", "determinism", "the same numbers on a second call and after other sounds", expected)
+
+
+def check_weights(examined: Examined) -> list[Finding]:
+    """They are the same when somebody's encoder is made once more, as by the next command."""
+    expected = "the same at every start"
+    if not examined.loaded.foreign:  # leveret's own are drawn by a seed
+        return []
+    if load_encoder(examined.loaded.spec).digest == examined.loaded.digest:
+        return [Finding("pass", "weights", "the same when the encoder is made once more", expected)]
+    return [Finding("warn", "weights", "others when the encoder is made once more, so its scores cannot be had again",
+                    expected, "seed what is drawn, or load the weights from a file")]  # fmt: skip
 
 
 def check_input(examined: Examined) -> Finding:

@@ -35,13 +35,13 @@ class Pretrain:
 
       leveret pretrain --recipe slowfast_nfnet_f0_simclr --scale small --corpus recordings/ -o run
 
-      leveret pretrain --encoder slowfast_nfnet_small --data recordings/ --batch 128 --steps 5000 -o run
+      leveret pretrain --encoder slowfast_nfnet_small --corpus recordings/ --batch 128 --steps 5000 -o run
 
       leveret pretrain --objective supervised --corpus task:esc50 --data ~/datasets --batch 64 --steps 2000 -o run
 
       leveret pretrain --objective simclr --corpus audioset --data ~/datasets --micro-batch 64 --dtype bfloat16 -o run
 
-      leveret pretrain --data recordings/ --steps 5000 --probe-tasks esc50 mini --probe-every 500 -o run
+      leveret pretrain --corpus recordings/ --steps 5000 --probe-tasks esc50 mini --probe-every 500 -o run
 
       torchrun --nproc-per-node 8 --max-restarts 3 -m leveret pretrain --corpus audioset --data ~/datasets -o run
     """
@@ -335,12 +335,13 @@ class Pretrain:
             sys.stdout.write(json.dumps(config.as_json(), indent=1) + "\n")
             return
         if recipe is not None:
-            for line in recipe.header():
+            for line in ("the recipe, as the paper has it:", *recipe.header(), ""):
                 out.print(safe(line), soft_wrap=True)
         told = f"{config.encoder} by {config.objective}; batch {config.batch:,}, {number_of(config.steps, 'step')}, "
         told += f"crops of {config.objective_config.crop_seconds:g} s"
-        changed = f"; changed (and the recipe's own): {', '.join(config.changed)}" if config.changed else ""
-        out.print(safe(f"this run {told}; scale {config.scale}{changed}"), soft_wrap=True)
+        told += f"; scale {config.scale}" if recipe is not None else ""
+        told += f"; changed (in brackets the recipe's own): {', '.join(config.changed)}" if config.changed else ""
+        out.print(safe(f"this run {told}"), soft_wrap=True)
         compute = Compute(device=self.device)
         out.print(f"here     {time_here(config, compute.torch_device())}", soft_wrap=True)
         if not (self.data or self.corpus or os.environ.get("LEVERET_DATA")):
