@@ -3,8 +3,8 @@
     python benchmarks/train_step.py [--rounds 9] [--batch 8] [--frames 300] [--mels 80] [--threads 2]
 
 The step is SimCLR's: two views of each of `batch` clips (8 are 16 spectrograms), network, projector of 3 x 4096,
-NT-Xent, backward and Adam. Both run both views as one batch, as pretraining does. Stochastic depth is off in both. Front
-end and mixing are in neither; JAX starts from what is standardised. Options and golden weights are those of
+NT-Xent, backward and Adam. Both run both views as one batch, as pretraining does. Stochastic depth is off in both.
+Front end and mixing are in neither; JAX starts from what is standardised. Options and golden weights are those of
 embed_vs_jax.py. Under load the columns of processor time say more than those of the clock, and
 OMP_WAIT_POLICY=passive has waiting threads sleep instead of spinning. Compiling takes minutes the first time.
 """
