@@ -278,7 +278,9 @@ def test_an_own_encoder_is_warned_of_and_found_again_in_the_cache(capsys, tone_m
     assert err.replace("\n", " ").count(f"warning: {warning}") == 1
     assert f"  ! {warning}" in out
     folder = out.splitlines()[-1]
-    assert f"  probes, for `leveret classify --probe`: {folder}/probes\n" in out
+    assert (
+        f"  1 probe kept, to be used as in: leveret classify SOUNDS --probe {folder}/probes/tones.safetensors\n" in out
+    )
     assert json.loads(Path(folder, "scorecard.json").read_text())["encoder"]["warning"].startswith(warning)
     assert f"warning: {warning}" in Path(folder, "log.txt").read_text()
     assert "py:mine.py:Look" in leveret(capsys, "cache", "ls")[1]

@@ -111,6 +111,11 @@ class TaskResult:
     head: str = "probe"
 
     @property
+    def met_in_training(self) -> bool:
+        """Whether test clips were found in what the encoder was trained on."""
+        return self.contamination not in ("unchecked", "none found")
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader must know before believing the score."""
         found = []
@@ -134,7 +139,7 @@ class TaskResult:
             found.append(f"not above chance ({100 * self.chance:.1f})")
         elif self.floor is not None and self.score < self.floor:
             found.append(f"below the melstats floor of {100 * self.floor:.1f}")
-        if self.contamination not in ("unchecked", "none found"):
+        if self.met_in_training:
             found.append(f"test clips met in training: {self.contamination}{_first_names(self.contaminated)}")
         if apart := self.probe.get("not_comparable"):
             found.append(f"not comparable {apart}")

@@ -54,7 +54,8 @@ class Describe:
             for part in found.parts
         ]
         sound = "" if features else f"{self.seconds:g} s at {loaded.encoder.sample_rate:,} Hz -> "
-        out.print(f"{safe(loaded.name)}: {sound}features {size(found.features)} -> vector of {found.embed_dim:,}")
+        seen = f"features {size(found.features)}" if len(found.features) > 1 else f"{found.features[0]:,} samples"
+        out.print(f"{safe(loaded.name)}: {sound}{seen} -> vector of {found.embed_dim:,}")
         if rows:
             print_table("", ["part", "what", "output", "parameters", "MACs"], rows, numbers=range(3, 5), prose=(1,))
         else:

@@ -11,7 +11,7 @@ from leveret.commands.console import out, safe
 from leveret.commands.table import print_table
 from leveret.paper import BEST, PREFIX, published
 from leveret.results import HARES, in_order, task_titles
-from leveret.text import percent
+from leveret.text import number_of, percent
 
 if TYPE_CHECKING:
     from leveret.results import Scorecard, TaskResult
@@ -29,8 +29,9 @@ def show_runs(runs: "Sequence[Run]", missing: Mapping[str, str] = MappingProxyTy
     for task, why in missing.items():
         out.print(f"  missing {safe(task)}: {safe(why)}", soft_wrap=True)
     for run in runs:
-        if (run.folder / "probes").is_dir():
-            out.print(f"  probes, for `leveret classify --probe`: {safe(run.folder / 'probes')}", soft_wrap=True)
+        if probes := sorted((run.folder / "probes").glob("*.safetensors")):
+            command = shlex.join(["leveret", "classify", "SOUNDS", "--probe", str(probes[0])])
+            out.print(f"  {number_of(len(probes), 'probe')} kept, to be used as in: {safe(command)}", soft_wrap=True)
     for line in _what_to_open([run.folder for run in runs]):
         out.print(safe(line), soft_wrap=True)
     for run in runs:
@@ -107,10 +108,12 @@ def _of_pretraining(cards: "Sequence[Scorecard]") -> Iterator[str]:
             yield f"{name}, head: pretraining (its own classifier, no new probe): {', '.join(kept)}"
         by_finding: dict[str, list[str]] = {}
         for result in tasks:
-            by_finding.setdefault(result.contamination, []).append(result.task)
-        one = len(by_finding) == 1
-        found = [text if one else f"{text} ({', '.join(names)})" for text, names in by_finding.items()]
-        if set(by_finding) != {"unchecked"}:
+            if not result.met_in_training:  # of which a warning tells
+                by_finding.setdefault(result.contamination, []).append(result.task)
+        found = [
+            text if len(names) == len(tasks) else f"{text} ({', '.join(names)})" for text, names in by_finding.items()
+        ]
+        if set(by_finding) - {"unchecked"}:
             whose.setdefault("; ".join(found), []).append(name)
     for finding, names in whose.items():
         yield f"{', '.join(names)}, contamination: {finding}"
