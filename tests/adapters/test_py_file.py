@@ -154,7 +154,10 @@ def test_foreign_code_that_writes_into_the_waves_harms_nobody(spec):
         (body("def embed(self, wave): return np.fft.rfft(wave.numpy())"), "; real vectors were expected: take .abs()"),
         ("class E:\n    sample_rate = 8000\n", "has no method embed"),
         ("class E:\n    sample_rate = 8000\n    embed = None\n", "has no method embed"),
-        ("class E(torch.nn.Module):\n    sample_rate = 8000\n    def encode(self, wave): ...\n", "has no method embed"),
+        (
+            body("def encode(self, wave): ...", "class E(torch.nn.Module):\n    sample_rate = 8000\n"),
+            "has no method embed",
+        ),
         ("class E:\n    def __init__(self, size): pass\n", "cannot be made without arguments"),
         ("from leveret.contracts import Encoder\nclass E(Encoder):\n    pass\n", "abstract"),
         (
