@@ -71,6 +71,15 @@ class LoadedEncoder:
     pretraining: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def note(self) -> str:
+        """That its weights were drawn and never trained, for somebody who wants vectors of it; empty for all others."""
+        return (
+            f"{self.spec} has {self.origin}; give a checkpoint for trained ones"
+            if self.origin.startswith("random")
+            else ""
+        )
+
+    @property
     def num_parameters(self) -> int:
         """Trainable numbers in it."""
         return sum(parameter.numel() for parameter in self.encoder.parameters())

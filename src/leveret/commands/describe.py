@@ -61,8 +61,10 @@ class Describe:
         else:
             out.print("somebody else's network, whose parts leveret does not look into")
         if found.parameters is not None:
-            macs = f"MACs {in_words(found.macs)} an example, without the front end"
-            macs = f"`leveret check {safe(self.encoder)}` counts MACs" if found.macs is None else macs
+            macs = (
+                f"`leveret check {safe(self.encoder)}` counts MACs" if found.macs is None
+                else f"MACs {in_words(found.macs)} an example, without the front end"
+            )  # fmt: skip
             out.print(f"parameters {found.parameters:,}; {macs}", soft_wrap=True)
         out.print("layers: " + safe(", ".join(f"{name} ({width})" for name, width in found.layers.items())))
         return 0

@@ -78,8 +78,8 @@ class Embed:
             names = [name for given in self.inputs for name in (standard_input_lines() if given == "-" else [given])]
         names = distributed.from_first(names)
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
-        if loaded.origin.startswith("random"):
-            reporter.say(f"note: {self.encoder} has {loaded.origin}; give a checkpoint for trained ones")
+        if loaded.note:
+            reporter.say(f"note: {loaded.note}")
         compute = Compute(device=self.device, dtype=self.dtype, batch_size=self.batch_size, compile=self.compile)
         vectors = embed(
             names, loaded, layer=self.layer, window=self.window, hop=self.hop, compute=compute,

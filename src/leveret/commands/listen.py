@@ -52,8 +52,8 @@ class Listen:
         check_port(self.port)
         reporter = ConsoleReporter()
         loaded = load_encoder(self.encoder)
-        if loaded.origin.startswith("random"):
-            reporter.say(f"note: {self.encoder} has {loaded.origin}; give a checkpoint for trained ones")
+        if loaded.note:
+            reporter.say(f"note: {loaded.note}")
         compute = Compute(device=self.device, dtype=self.dtype)
         (runner,) = runners_of([loaded], compute, () if self.layer is None else (self.layer,))
         sounds = Sounds.of_folder(self.folder, runner, reporter)

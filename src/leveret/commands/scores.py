@@ -14,14 +14,14 @@ from leveret.results import HARES, in_order, task_titles
 from leveret.text import number_of, percent
 
 if TYPE_CHECKING:
-    from leveret.results import Scorecard, TaskResult
+    from leveret.results import TaskResult
     from leveret.runs import Run
 
 
 def show_runs(runs: "Sequence[Run]", missing: Mapping[str, str] = MappingProxyType({})) -> None:
     """The scores of all runs side by side, what is missing of a suite, then the folders."""
     _print_scores(runs)
-    for line in [*_of_pretraining([run.scorecard for run in runs]), *(f"! {line}" for line in warnings_of(runs))]:
+    for line in [*_of_pretraining(runs), *(f"! {line}" for line in warnings_of(runs))]:
         out.print(f"  {safe(line)}", soft_wrap=True)
     for summary in runs[0].scorecard.summaries().values():
         for note in summary.notes:
@@ -99,17 +99,19 @@ def _print_scores(runs: "Sequence[Run]") -> None:
     print_table(title, columns, rows, numbers=range(2, len(columns)), grey=grey, keys=2, tail=tail)
 
 
-def _of_pretraining(cards: "Sequence[Scorecard]") -> Iterator[str]:
+def _of_pretraining(runs: "Sequence[Run]") -> Iterator[str]:
     """Which tasks were scored by what an encoder kept of its pretraining, and whether it had met their test clips."""
+    from leveret.comparison import run_names
+
     whose: dict[str, list[str]] = {}
-    for card in cards:
-        name, tasks = card.encoder["name"], card.tasks
-        if kept := [result.task for result in tasks if result.head == "pretraining"]:
+    titles = task_titles(runs[0].scorecard.tasks)
+    for name, tasks in zip(run_names(runs), (run.scorecard.tasks for run in runs), strict=True):
+        if kept := [title for title, result in zip(titles, tasks, strict=True) if result.head == "pretraining"]:
             yield f"{name}, head: pretraining (its own classifier, no new probe): {', '.join(kept)}"
         by_finding: dict[str, list[str]] = {}
-        for result in tasks:
+        for title, result in zip(titles, tasks, strict=True):
             if not result.met_in_training:  # of which a warning tells
-                by_finding.setdefault(result.contamination, []).append(result.task)
+                by_finding.setdefault(result.contamination, []).append(title)
         found = [
             text if len(names) == len(tasks) else f"{text} ({', '.join(names)})" for text, names in by_finding.items()
         ]
