@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.processes import Started, finished
 
 from leveret import audio, batches, embedding, runner
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
@@ -378,7 +379,7 @@ class Slow:
 
 
 def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "leveret", *map(str, words)]
+    return ["-m", "leveret", *map(str, words)]
 
 
 def wait_for_rows(root: Path, num_rows: int) -> None:
@@ -403,7 +404,7 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
     )  # fmt: skip
     # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
     hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hearing)
+    process = Started(words, before=hearing)
     wait_for_rows(tmp_path / "home", 30)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
@@ -414,10 +415,10 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
     assert not list((tmp_path / "runs").rglob("scorecard.json"))
     done = sum(store.num_done for store in stores(tmp_path / "home" / "embeddings", verify=True))
     assert 30 <= done < 160
-    again = subprocess.run([*words, "--dry-run"], capture_output=True, text=True, check=True)
-    assert f"{done} of them cached" in again.stdout
-    finished = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert Path(finished.stdout.split()[-1]).joinpath("scorecard.json").exists()
+    plan, _ = finished([*words, "--dry-run"])
+    assert f"{done} of them cached" in plan
+    out, _ = finished(words)
+    assert Path(out.split()[-1]).joinpath("scorecard.json").exists()
 
 
 def test_leveret_evaluates_with_a_broken_torchaudio_on_the_path(tone_manifest, tmp_path):
@@ -431,7 +432,7 @@ def test_leveret_evaluates_with_a_broken_torchaudio_on_the_path(tone_manifest, t
         "-o", tmp_path / "runs",
     )  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
 
 

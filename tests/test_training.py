@@ -4,9 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from tests.processes import Started, finished, ranks
 
 from leveret import training
 from leveret.checkpoint import load_checkpoint
@@ -42,12 +40,6 @@ def losses(folder):
 
 def state_names(folder):
     return sorted(path.name for path in (folder / "states").iterdir())
-
-
-def start(folder, settings, **environment):
-    words = [sys.executable, str(TOY), str(folder), json.dumps(settings)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment)
 
 
 def test_a_run_logs_every_step_and_leaves_a_checkpoint(toy, tmp_path):
@@ -92,19 +84,18 @@ def test_a_run_killed_at_random_moments_has_the_losses_of_an_undisturbed_one(toy
     settings = settings | {"steps": 50, "checkpoint_every": 7, "log_every": 1}
     toy.toy_run(tmp_path / "whole", toy.toy_config(**settings))
     moments = random.Random(6)
+    words = [TOY, tmp_path / "killed", json.dumps(settings)]
     log, kills = tmp_path / "killed" / "log.jsonl", 0
     for after in sorted(moments.sample(range(3, 45), 3)):
-        process = start(tmp_path / "killed", settings)
-        while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= after):
+        process = Started(words)
+        while process.returncode is None and not (log.exists() and log.read_bytes().count(b"\n") >= after):
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.1))  # in the middle of a step, a state or a line
         process.kill()
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
     assert kills == 3
-    process = start(tmp_path / "killed", settings)
-    out, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    out, _ = finished(words)
     assert json.loads(out)["step"] == 50
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert [line["step"] for line in read_log(tmp_path / "killed")] == list(range(1, 51))
@@ -342,14 +333,7 @@ def test_an_encoder_without_parameters_is_refused(toy, tmp_path):
 def test_two_processes_give_the_losses_of_one_and_either_goes_on_from_the_other(toy, tmp_path):
     settings = {"steps": 6, "micro_batch": 2, "checkpoint_every": 3}
     toy.toy_run(tmp_path / "one", toy.toy_config(**settings))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    many = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    ranks = [start(tmp_path / "two", settings, RANK=rank, LOCAL_RANK=rank, **many) for rank in ("0", "1")]
-    for process in ranks:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    ranks([TOY, tmp_path / "two", json.dumps(settings)])
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert two[:3] == pytest.approx(one[:3], abs=1e-6)
     assert two == pytest.approx(one, abs=1e-4), "rounding grows from step to step"

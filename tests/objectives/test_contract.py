@@ -1,21 +1,15 @@
 """What every objective of the room owes the loop: see ENCODERS and SETTINGS of toy_steps for a new one."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from tests.objectives.toy_steps import CASES, built, clips, two_steps
+from tests.processes import ranks
 from torch import Tensor
 
 from leveret.pretext import Objective, Views
 from leveret.registry import entries
 from leveret.replica_norm import has_batch_norm
 
-ROOT = Path(__file__).parents[2]
 EVERY_CASE = pytest.mark.parametrize("case", CASES)
 
 
@@ -141,19 +135,7 @@ def test_what_is_kept_lies_outside_of_the_encoder(case):
 def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     """What each of two gloo processes found; both do all cases in one start."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    words = (sys.executable, "-m", "tests.objectives.toy_steps", str(folder))
-    processes = [
-        subprocess.Popen(words, cwd=ROOT, env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank})
-        for rank in ("0", "1")
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    ranks(("-m", "tests.objectives.toy_steps", folder))
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -1,23 +1,23 @@
 """kill -9 at any moment of a command, and two commands at once: the results are those of an undisturbed run.
 
 The commands run as a person runs them, in processes of their own; moments are drawn over their whole duration, from the
-start of the interpreter on.
+first line of the command on.
 """
 
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import numpy as np
 import pytest
+from tests.processes import Started
 
 from leveret.runs import PARTIAL, find_runs
 from leveret.vectors import read_vectors
@@ -41,16 +41,14 @@ class Command:
     home: Path
     output: Path
 
-    def start(self, before: Callable[[], object] | None = None) -> "subprocess.Popen[str]":
+    def start(self, before: Callable[[], object] | None = None) -> Started:
         """Begin it.
 
         Args:
             before: Called in the new process before the command.
         """
-        words = [sys.executable, "-m", "leveret", *self.words, "-o", str(self.output)]
-        environment = os.environ | {"LEVERET_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=before)
+        words = ["-m", "leveret", *self.words, "-o", self.output]
+        return Started(words, os.environ | {"LEVERET_HOME": str(self.home)}, before)
 
     def finish(self) -> float:
         """Run it to its end; the seconds it took."""
@@ -66,7 +64,7 @@ class Command:
         process = self.start()
         try:
             process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             process.kill()
             process.communicate()
         assert process.returncode in (0, -9)
@@ -255,7 +253,7 @@ def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, undisturbe
         process = command.start(hearing)
         try:
             process.communicate(timeout=duration * (share + 0.2 * rng.random()))
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
             assert "Traceback" not in said

@@ -5,19 +5,17 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tests.processes import Started
 
 from leveret.training_log import read_log
 
-ALONE = (sys.executable,)
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
 ENCODERS = {"cpc": "bidir_cpc_tiny", "wav2vec2": "wav2vec2_tiny", "byola": "byola_cnn_dataset_tiny"}
 CROPS = {"cpc": "0.5", "wav2vec2": "0.5"}
 SETTINGS = {"simclr": ["hidden=[16]"], "byola": ["hidden=32", "out_dim=16", "memory=48"], "cola": ["out_dim=32"]}
@@ -55,8 +53,7 @@ def start(home, *words):
     environment = os.environ | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE"):
         environment.pop(name, None)
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, text=True, env=environment)
+    return Started(words, environment)
 
 
 def finish(process):
@@ -73,7 +70,7 @@ def logged(folder):
 def kill_when(process, folder, lines, pid=None):
     """After so many lines of the log, and a moment more."""
     while logged(folder) < lines:
-        assert process.poll() is None, process.communicate()[1]
+        assert process.returncode is None, process.communicate()[1]
         time.sleep(0.005)
     time.sleep(random.Random(lines).uniform(0, 0.2))
     os.kill(process.pid if pid is None else pid(), signal.SIGKILL)
@@ -89,14 +86,14 @@ def losses(folder):
 @pytest.mark.parametrize("objective", ["simclr", "supervised", "byola", "cola", "cpc", "wav2vec2"])
 def test_killed_three_times_in_fifty_steps(labelled, tmp_path, objective):
     more = ("--steps", "50", "--checkpoint-every", "7")
-    finish(start(tmp_path, *ALONE, *command(objective, labelled, tmp_path / "whole", *more)))
+    finish(start(tmp_path, *command(objective, labelled, tmp_path / "whole", *more)))
     words = command(objective, labelled, tmp_path / "killed", *more)
     for after in sorted(random.Random(objective).sample(range(2, 47), 3)):
-        process = start(tmp_path, *ALONE, *words)
+        process = start(tmp_path, *words)
         kill_when(process, tmp_path / "killed", after)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    finish(start(tmp_path, *ALONE, *words))
+    finish(start(tmp_path, *words))
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 50
 
@@ -120,7 +117,7 @@ def child_of_rank(rank, *agents):
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_path, rank):
     more = ("--steps", "20", "--checkpoint-every", "4", "--json")
-    finish(start(tmp_path, *ALONE, *command("simclr", labelled, tmp_path / "one", *more)))
+    finish(start(tmp_path, *command("simclr", labelled, tmp_path / "one", *more)))
     words = (*TORCHRUN, "--max-restarts", "1", *command("simclr", labelled, tmp_path / "two", *more))
     agent = start(tmp_path, *words)
     kill_when(agent, tmp_path / "two", 6, lambda: child_of_rank(rank, agent))
@@ -139,7 +136,7 @@ def rendezvous(more=()):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = (sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
+    words = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
     return (*words, "--rdzv-backend", "c10d", "--rdzv-id", "hares", "--rdzv-endpoint", f"localhost:{port}", *more)
 
 
@@ -160,7 +157,7 @@ def test_two_hosts_train_as_two_processes_of_one(labelled, tone_manifest, tmp_pa
     assert machine == {"processes": 2, "device": "cpu"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_hosts_go_on_from_the_last_state_when_the_rank_of_one_is_killed(labelled, tmp_path):
     more = ("--steps", "40", "--checkpoint-every", "3")
     words = (*rendezvous(("--max-restarts", "1")), *command("simclr", labelled, tmp_path / "run", *more))

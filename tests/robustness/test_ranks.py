@@ -7,20 +7,18 @@ import csv
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tests.processes import Started, ranks
 from tests.tasks.toy_environment import audioset_tree
 
 from leveret.runs import find_runs
 from leveret.vectors import read_vectors
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
-ALONE = (sys.executable,)
+TORCHRUN = ("-m", "torch.distributed.run")
 # counts what it embeds, and kills its process once when it is told to
 ENCODER = """
 import os, signal, torch
@@ -41,19 +39,19 @@ class Counting:
 """
 
 
-def start(home: Path, *words: object) -> "subprocess.Popen[str]":
+def with_home(home: Path) -> dict[str, str]:
     environment = os.environ | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
     for name in ("RANK", "WORLD_SIZE"):
         environment.pop(name, None)
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, text=True, env=environment)
+    return environment
+
+
+def start(home: Path, *words: object) -> Started:
+    return Started(words, with_home(home))
 
 
 def run(home: Path, *words: object) -> tuple[str, str]:
-    process = start(home, *words)
-    out, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return out, said
+    return start(home, *words).ended_well()
 
 
 def stored(home: Path) -> dict[str, bytes]:
@@ -98,7 +96,7 @@ def counting(tmp_path):
 def test_two_ranks_give_the_bytes_and_the_scorecard_of_one_process(dev_manifest, tmp_path):
     words = ("-m", "leveret", "evaluate", "--encoder", "melstats", "slowfast_nfnet_tiny", "--batch-size", "5")
     words += ("--tasks", f"manifest:{dev_manifest}", "--crop", "2", "--steps", "300", "--save-probes", "-o")
-    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "runs-1")
+    run(tmp_path / "home-1", *words, tmp_path / "runs-1")
     out, said = run(tmp_path / "home-2", *TORCHRUN, "--nproc-per-node", "2", *words, tmp_path / "runs-2")
     assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
     assert len(stored(tmp_path / "home-1")) == 4
@@ -167,8 +165,8 @@ def test_two_ranks_draw_the_crops_of_one_process(tone_manifest, streaming, tmp_p
         tmp_path / "data",
     )
     words += ("--bad-files", "skip", "--save-probes", "-o")
-    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "runs-1")
-    out, said = run(tmp_path / "home-2", *TORCHRUN, "--nproc-per-node", "2", *words, tmp_path / "runs-2")
+    run(tmp_path / "home-1", *words, tmp_path / "runs-1")
+    (out, said), (other_out, _) = ranks((*words, tmp_path / "runs-2"), with_home(tmp_path / "home-2"))
     assert stored(tmp_path / "home-1") == stored(tmp_path / "home-2")
     same_runs(tmp_path / "runs-1", tmp_path / "runs-2", 2)
     for one in find_runs(tmp_path / "runs-2"):
@@ -176,7 +174,8 @@ def test_two_ranks_draw_the_crops_of_one_process(tone_manifest, streaming, tmp_p
         assert tones.probe["crops"] == {"from": 20 * 16, "embedded": "as drawn"}
         assert audioset.probe["crops"]["embedded"] == "as drawn"
         assert list(tones.skipped) == ["audio/001.wav"]
-    assert out.count("protocol paper@2") == 1, "rank 0 alone talks"
+    assert out.count("protocol paper@2") == 1
+    assert not other_out, "rank 0 alone talks"
     assert "are embedded as they are drawn" in said
 
 
@@ -198,7 +197,7 @@ def test_a_rank_that_is_killed_and_started_again_loses_a_piece_at_most(tone_mani
     manifest = tone_manifest(num_clips=120, splits="train test")
     words = ("-m", "leveret", "embed", manifest.parent / "audio", "--encoder", f"py:{counting}:Counting")
     words += ("--batch-size", "4", "-o")
-    run(tmp_path / "home-1", *ALONE, *words, tmp_path / "1.parquet")
+    run(tmp_path / "home-1", *words, tmp_path / "1.parquet")
     alone = (tmp_path / "embedded-0").read_text()
     (tmp_path / "embedded-0").unlink()
     order = tmp_path / f"kill-{killed}"
@@ -242,5 +241,5 @@ def test_two_hosts_give_the_bytes_of_one_process_where_they_share_the_cache_fold
     assert [agent.returncode for agent in agents] == [0, 0], said
     together = [(tmp_path / f"embedded-{rank}").read_text() for rank in range(2)]
     assert sum(map(len, together)) == 40
-    run(tmp_path / "home-alone", *ALONE, *words)
+    run(tmp_path / "home-alone", *words)
     assert stored(tmp_path / "home-alone") == stored(homes[0])
