@@ -3,9 +3,10 @@
 import csv
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from functools import partial
+from functools import partial, wraps
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +41,19 @@ def holds_arrays(hint: Any) -> bool:
 
 
 shapes_checked = jaxtyping.jaxtyped
+calls: Counter[Any] = Counter()  # of functions with shapes, in the test at work
+
+
+def mostly(with_shapes: Any, plain: Any) -> Any:
+    """The first hundred calls in a test have their shapes checked, then every hundredth: a loop repeats itself."""
+
+    @wraps(plain)
+    def call(*args: Any, **named: Any) -> Any:
+        calls[plain] += 1
+        number = calls[plain]
+        return (with_shapes if number <= 100 or number % 100 == 0 else plain)(*args, **named)
+
+    return call
 
 
 def jaxtyped(thing: Any = None, *, typechecker: Any) -> Any:
@@ -48,7 +62,8 @@ def jaxtyped(thing: Any = None, *, typechecker: Any) -> Any:
         return partial(jaxtyped, typechecker=typechecker)
     hints = getattr(thing.__init__ if isinstance(thing, type) else thing, "__annotations__", {})
     if any(map(holds_arrays, hints.values())):
-        return shapes_checked(thing, typechecker=typechecker)
+        with_shapes = shapes_checked(thing, typechecker=typechecker)
+        return with_shapes if isinstance(thing, type) else mostly(with_shapes, thing)
     if not isinstance(thing, type):
         return checked(thing)
     if is_dataclass(thing) and "__init__" in vars(thing):
@@ -102,6 +117,11 @@ def golden() -> Callable[[str], dict[str, NDArray[np.float64]]]:
             return dict(file)
 
     return load
+
+
+@pytest.fixture(autouse=True)
+def _counted_anew() -> None:
+    calls.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,7 @@ def test_no_training_segment_is_read_where_nothing_is_trained(root, trained, con
 
 @pytest.mark.parametrize("protocol", ["paper", "cached", "quick"])
 def test_the_floor_beside_it_is_still_trained(trained, config, protocol):
-    steps = None if protocol == "quick" else 10
+    steps = None if protocol == "quick" else 2
     settings = type(config)(
         **vars(config) | {"floor": True, "protocol": Protocol(name=protocol, steps=steps, check_rates=False)}
     )
