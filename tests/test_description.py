@@ -6,6 +6,7 @@ from torch import nn
 
 from leveret.contracts import Encoder
 from leveret.description import describe, in_words, macs, size
+from leveret.hollow import hollow
 from leveret.registry import entries, look_up
 
 # Paper, table 5, as printed: channels and kernels of each stage, and T x F after it, on a spectrogram of 400 x 128.
@@ -31,14 +32,14 @@ TABLE_5 = {
 }
 
 
-def hollow(name):
+def without_values(name):
     """An encoder without numbers; full-size ones take seconds to draw."""
-    with torch.device("meta"):
+    with hollow():
         return look_up("encoders", name).build()
 
 
 def test_slowfast_nfnet_f0_is_table_5():
-    found = describe(hollow("slowfast_nfnet_f0"), features=(1, 400, 128))
+    found = describe(without_values("slowfast_nfnet_f0"), features=(1, 400, 128))
     parts = {part.name: (part.what, size(part.shape)) for part in found.parts}
     assert {name: parts[name] for name in TABLE_5} == TABLE_5
     assert parts.keys() - TABLE_5.keys() == {
@@ -48,7 +49,7 @@ def test_slowfast_nfnet_f0_is_table_5():
 
 
 def test_table_5_ends_without_final_convolutions_in_1728_features():
-    found = describe(hollow("slowfast_nfnet_f0_table5"), features=(1, 400, 128))
+    found = describe(without_values("slowfast_nfnet_f0_table5"), features=(1, 400, 128))
     assert found.embed_dim == 1728
     assert not [part for part in found.parts if "final" in part.name]
 
@@ -81,7 +82,7 @@ def test_resnet50_has_the_published_count():
     """4.089 G is published for a picture of 224 x 224 in three colours with 1000 classes; ours has one and none."""
     published = 4.089e9
     first = 7 * 7 * 64 * 112 * 112
-    found = describe(hollow("resnet50"), features=(1, 224, 224))
+    found = describe(without_values("resnet50"), features=(1, 224, 224))
     assert found.macs == pytest.approx(published - 2 * first - 2048 * 1000, rel=1e-3)
 
 

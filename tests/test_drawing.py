@@ -135,7 +135,7 @@ def test_training_is_what_anybody_would_write(birds, melstats):
 
 @pytest.mark.real
 def test_the_table_of_all_crops_equals_redrawing(birds, melstats, monkeypatch):
-    task, protocol = manifest_task(birds), replace(SHORT, steps=2000)
+    task, protocol = manifest_task(birds), replace(SHORT, steps=500)
     work, _, from_table = evaluated(task, protocol, melstats)
     assert work.streamed is None
     assert sum(job.plan.num_rows for job in work.jobs) == 8 * 476 + (8 + 4) * 20  # crops, and windows of all clips

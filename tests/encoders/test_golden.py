@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from leveret.hollow import hollow
 from leveret.inference import for_inference
 from leveret.registry import look_up
 
@@ -50,7 +51,7 @@ def network(
     golden_manifest: Callable[[str], dict[str, Any]],
 ) -> Golden:
     name = request.param
-    with torch.device("meta"):  # every parameter is filled below, so none need be drawn
+    with hollow():  # every parameter is filled below, so none need be drawn
         single = look_up("encoders", NETWORKS[name][0]).build().eval()
     single.to_empty(device="cpu")
     paths = golden_fill(single, NETWORKS[name][1])
@@ -161,7 +162,7 @@ def test_gradients_agree_in_float64(network: Golden, golden_input: Callable[[str
 
 def test_betas_and_drop_rates_are_the_programs(golden: Callable[[str], dict[str, Any]]) -> None:
     units = golden("units")
-    with torch.device("meta"):
+    with hollow():
         streams = {
             "F0-slow": look_up("encoders", "nfnet_f0_slow").build().stream,
             "F0-fast": look_up("encoders", "nfnet_f0_fast").build().stream,

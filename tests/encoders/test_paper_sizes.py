@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import pytest
-import torch
 
+from leveret.hollow import hollow
 from leveret.paper import models
 from leveret.registry import look_up
 
@@ -48,7 +48,7 @@ ROWS = (
 
 
 def count(encoder: str) -> int:
-    with torch.device("meta"):
+    with hollow():
         return sum(p.numel() for p in look_up("encoders", encoder).build().parameters())
 
 
@@ -76,7 +76,7 @@ def test_the_table_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_cnn14_has_the_papers_71_millions_at_no_place_from_its_input_to_its_outputs() -> None:
-    with torch.device("meta"):
+    with hollow():
         network = look_up("encoders", "cnn14_panns").build()
     parts = [network.bn0, *network.blocks, network.fc1]
     sizes = [sum(p.numel() for p in part.parameters()) for part in parts] + [2048 * 527 + 527]
@@ -87,7 +87,7 @@ def test_cnn14_has_the_papers_71_millions_at_no_place_from_its_input_to_its_outp
 
 def test_counts_with_64_mels_are_the_sources() -> None:
     def with_mels(name: str, num_mels: int) -> int:
-        with torch.device("meta"):
+        with hollow():
             network = dataclasses.replace(look_up("encoders", name), num_mels=num_mels).build()
         return sum(p.numel() for p in network.parameters())
 
@@ -98,6 +98,6 @@ def test_counts_with_64_mels_are_the_sources() -> None:
 
 
 def test_without_norms_and_biases_there_are_as_many_filters_as_the_source_has() -> None:
-    with torch.device("meta"):
+    with hollow():
         network = look_up("encoders", "slowfast_resnet50_no_norm").build()
     assert sum(p.numel() for name, p in network.named_parameters() if not name.endswith("bias")) == 25_906_520
