@@ -172,7 +172,7 @@ def test_a_vector_that_is_not_finite_is_named(value: float, make_table: Callable
 
 @pytest.fixture(scope="module")
 def real_tables(shared: Path) -> dict[str, Table]:
-    """Mean and deviation of the log-mels of real recordings, by split."""
+    """Mean and deviation of the log-mels of real recordings, by split; every second of those to train on."""
     folder = shared / "data" / "dev"
     if not (folder / "manifest.csv").is_file():
         pytest.skip(f"no file {folder / 'manifest.csv'}")
@@ -183,7 +183,7 @@ def real_tables(shared: Path) -> dict[str, Table]:
     log_mel = LogMel()
     tables = {}
     for split in ("train", "test"):
-        chosen = [line for line in lines if line["split"] == split]
+        chosen = [line for line in lines if line["split"] == split][:: 2 if split == "train" else 1]
         vectors = []
         for line in chosen:
             features = log_mel(torch.from_numpy(soundfile.read(folder / line["file"], dtype="float32")[0])[None])[0, 0]

@@ -1,9 +1,7 @@
 """Tasks written for other suites come back as they were."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import tarfile
 from runpy import run_path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from filelock import FileLock
+from tests.processes import Started
 
 from leveret.audio import read_span
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
@@ -254,8 +253,10 @@ def test_a_killed_export_leaves_no_folder_of_that_name_and_the_next_one_goes_on(
         "writer.add = killed\n"
         f"exporting.export_tasks(load_tasks(['manifest:{manifest}']), '{format}', Path('{out}'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    (tmp_path / "killed.py").write_text(script)
+    export = Started([tmp_path / "killed.py"])
+    _, said = export.communicate(timeout=60)
+    assert export.returncode == -signal.SIGKILL, said
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
     (task,) = load_tasks([f"manifest:{manifest}"])
     (whole,) = export_tasks([task], format, out)
