@@ -62,7 +62,7 @@ def test_every_number_of_appendix_a(root):
         assert task.suite == "hares"
 
 
-@pytest.mark.parametrize("protocol", ["quick", "cached", "paper"])
+@pytest.mark.parametrize("protocol", ["quick", pytest.param("cached", marks=pytest.mark.soak), "paper"])
 def test_all_twelve_run_and_their_mean_is_not_called_hares(root, tmp_path, monkeypatch, protocol):
     monkeypatch.setattr(workload, "CROPS_EMBEDDED_ONCE", 500)  # so that of few clips too some tasks embed as they draw
     config = EvaluateConfig(
