@@ -17,7 +17,7 @@ help:
 	@echo "make demo     install, evaluate two encoders on the demonstration suite, end with the paths of the results"
 	@echo "make test     install, run all tests"
 	@echo "make check    format, lint and types, then all tests"
-	@echo "make soak     the long robustness runs"
+	@echo "make soak     the long tests: all real audio, every graph, kills at any moment"
 	@echo "make bench    the benchmarks, as Markdown tables"
 	@echo "make docs     the documentation, into site/"
 	@echo "make install  a virtual environment in $(VENV) with leveret in it"
