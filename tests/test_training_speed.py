@@ -14,7 +14,14 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
+        def __init__(self):
+            self.ticks = []
+
         def monotonic(self):
+            return self.now
+
+        def perf_counter(self):
+            self.now += self.ticks.pop(0)
             return self.now
 
     made = Clock()
@@ -40,6 +47,17 @@ def test_the_share_is_of_the_peak(clock):
     speed.flops_of_step, speed.peak = 3e12, 100e12
     clock.now += 2
     assert speed.numbers(20, 64)["share_of_peak"] == pytest.approx(0.3)
+
+
+def test_ten_products_are_timed_or_those_of_half_a_second(clock):
+    cpu, operations = torch.device("cpu"), 2 * 1024**3
+    clock.ticks = [0, 0.02, 0, 0.01] + 8 * [0, 0.04]
+    assert training_speed.product_flops(cpu, torch.float32) == pytest.approx(operations / 0.01)
+    clock.ticks = [0, 0.3, 0, 0.25]
+    assert training_speed.product_flops(cpu, torch.float32) == pytest.approx(operations / 0.25)
+    clock.ticks = [0, 3.0]
+    assert training_speed.product_flops(cpu, torch.float32) == pytest.approx(operations / 3)
+    assert not clock.ticks
 
 
 @pytest.mark.parametrize(
