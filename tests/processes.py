@@ -16,6 +16,8 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from tempfile import mkdtemp
 
+import torch
+
 FORKSERVER = get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     ["torch.distributed.run", "sklearn.linear_model", "leveret.embedding", "leveret.evaluation", "leveret.training"]
@@ -81,21 +83,27 @@ class Started:
         return out, said
 
 
-def ranks(words: Sequence[object], environment: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """What the two processes of a command wrote, which meet without a launcher and both ended well."""
+def with_home(home: Path) -> dict[str, str]:
+    """The variables of a command whose cache lies in a folder, and which is nobody's rank."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    return inherited | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def free_port() -> int:
+    """One where processes of this machine can meet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        port: int = free.getsockname()[1]
+    return port
+
+
+def ranks(words: Sequence[object], environment: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """What the two processes of a command wrote, which meet without a launcher and both ended well."""
     shared = dict(os.environ if environment is None else environment) | {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
     }  # fmt: skip
     commands = [Started(words, shared | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")]
     return [command.ended_well() for command in commands]
-
-
-def finished(words: Sequence[object], environment: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """What a command wrote to its output and to its error output, which ended well."""
-    return Started(words, environment).ended_well()
 
 
 def _become(
@@ -107,6 +115,7 @@ def _become(
         os.close(file)
     os.environ.clear()
     os.environ.update(environment)
+    torch.set_num_threads(1)  # which OMP_NUM_THREADS cannot say any more
     if before is not None:
         before()
     if words[0] == "-m":

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.processes import Started, finished
+from tests.processes import Started
 
 from leveret import audio, batches, embedding, runner
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
@@ -415,9 +415,9 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
     assert not list((tmp_path / "runs").rglob("scorecard.json"))
     done = sum(store.num_done for store in stores(tmp_path / "home" / "embeddings", verify=True))
     assert 30 <= done < 160
-    plan, _ = finished([*words, "--dry-run"])
+    plan, _ = Started([*words, "--dry-run"]).ended_well()
     assert f"{done} of them cached" in plan
-    out, _ = finished(words)
+    out, _ = Started(words).ended_well()
     assert Path(out.split()[-1]).joinpath("scorecard.json").exists()
 
 

@@ -152,6 +152,5 @@ def test_a_long_time_is_told_to_two_digits(seconds, told):
 
 
 def _parameters(encoder: str) -> int:
-
     with hollow():
         return sum(parameter.numel() for parameter in look_up("encoders", encoder).build().parameters())

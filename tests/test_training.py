@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from tests.processes import Started, finished, ranks
+from tests.processes import Started, ranks
 
 from leveret import training
 from leveret.checkpoint import load_checkpoint
@@ -95,7 +95,7 @@ def test_a_run_killed_at_random_moments_has_the_losses_of_an_undisturbed_one(toy
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
     assert kills == 3
-    out, _ = finished(words)
+    out, _ = Started(words).ended_well()
     assert json.loads(out)["step"] == 50
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert [line["step"] for line in read_log(tmp_path / "killed")] == list(range(1, 51))

@@ -4,7 +4,6 @@ The commands run as a person runs them, in processes of their own; moments are d
 first line of the command on.
 """
 
-import os
 import resource
 import signal
 import time
@@ -17,7 +16,7 @@ from subprocess import TimeoutExpired
 
 import numpy as np
 import pytest
-from tests.processes import Started
+from tests.processes import Started, with_home
 
 from leveret.runs import PARTIAL, find_runs
 from leveret.vectors import read_vectors
@@ -48,14 +47,12 @@ class Command:
             before: Called in the new process before the command.
         """
         words = ["-m", "leveret", *self.words, "-o", self.output]
-        return Started(words, os.environ | {"LEVERET_HOME": str(self.home)}, before)
+        return Started(words, with_home(self.home), before)
 
     def finish(self) -> float:
         """Run it to its end; the seconds it took."""
         started = time.monotonic()
-        process = self.start()
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        _, said = self.start().ended_well()
         assert "damaged" not in said
         return time.monotonic() - started
 
@@ -191,8 +188,7 @@ def test_two_processes_at_the_same_job_both_end_with_its_result(make, undisturbe
     # the same cache, and the same place for the results
     processes = [one.start(), one.start()]
     for process in processes:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        _, said = process.ended_well()
         assert "damaged" not in said
     for found in one.results():
         np.testing.assert_array_equal(found, expected)
@@ -226,8 +222,7 @@ def test_two_processes_with_overlapping_jobs_both_end_with_their_results(make, t
     alone.finish()
     together = [command(turned, f"together-{turned}", "home-together") for turned in (False, True)]
     for process in [one.start() for one in together]:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        _, said = process.ended_well()
         assert "damaged" not in said
     expected = scores(alone)
     assert len(expected) == 4

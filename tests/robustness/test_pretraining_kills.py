@@ -4,14 +4,13 @@ import json
 import os
 import random
 import signal
-import socket
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from tests.processes import Started
+from tests.processes import Started, free_port, with_home
 
 from leveret.training_log import read_log
 
@@ -50,16 +49,12 @@ def command(objective, data, folder, *more):
 
 
 def start(home, *words):
-    environment = os.environ | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE"):
-        environment.pop(name, None)
-    return Started(words, environment)
+    return Started(words, with_home(home))
 
 
 def finish(process):
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
+    """What it wrote to its error output."""
+    return process.ended_well()[1]
 
 
 def logged(folder):
@@ -121,8 +116,7 @@ def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_pat
     words = (*TORCHRUN, "--max-restarts", "1", *command("simclr", labelled, tmp_path / "two", *more))
     agent = start(tmp_path, *words)
     kill_when(agent, tmp_path / "two", 6, lambda: child_of_rank(rank, agent))
-    out, said = agent.communicate(timeout=300)
-    assert agent.returncode == 0, said
+    out, said = agent.ended_well()
     assert json.loads(out)["step"] == 20
     assert "goes on after step " in said
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -133,11 +127,17 @@ def test_a_run_goes_on_when_a_rank_is_killed_and_started_again(labelled, tmp_pat
 
 def rendezvous(more=()):
     """The words of an agent on each of two hosts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     words = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
-    return (*words, "--rdzv-backend", "c10d", "--rdzv-id", "hares", "--rdzv-endpoint", f"localhost:{port}", *more)
+    return (
+        *words,
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-id",
+        "hares",
+        "--rdzv-endpoint",
+        f"localhost:{free_port()}",
+        *more,
+    )
 
 
 @pytest.mark.soak

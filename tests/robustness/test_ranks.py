@@ -5,14 +5,12 @@ The commands run as a person runs them; each process computes with one thread.
 
 import csv
 import json
-import os
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from tests.processes import Started, ranks
+from tests.processes import Started, free_port, ranks, with_home
 from tests.tasks.toy_environment import audioset_tree
 
 from leveret.runs import find_runs
@@ -37,13 +35,6 @@ class Counting:
                 file.write("." * len(wave))
         return torch.stack([wave.mean(1), wave.std(1), wave.abs().amax(1), wave[:, 0]], 1)
 """
-
-
-def with_home(home: Path) -> dict[str, str]:
-    environment = os.environ | {"LEVERET_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE"):
-        environment.pop(name, None)
-    return environment
 
 
 def start(home: Path, *words: object) -> Started:
@@ -225,11 +216,8 @@ def test_two_hosts_give_the_bytes_of_one_process_where_they_share_the_cache_fold
     manifest = tone_manifest(num_clips=40, splits="train test")
     words = ("-m", "leveret", "embed", manifest.parent / "audio", "--encoder", f"py:{counting}:Counting")
     words += ("--batch-size", "4", "-o", tmp_path / "v.npz")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     torchrun = (*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "hares")
-    torchrun += ("--rdzv-endpoint", f"127.0.0.1:{port}")
+    torchrun += ("--rdzv-endpoint", f"127.0.0.1:{free_port()}")
     homes = [tmp_path / f"home-{k if not share_home else 0}" for k in range(2)]
     agents = [start(home, *torchrun, *words) for home in homes]
     said = "".join(agent.communicate(timeout=120)[1] for agent in agents)

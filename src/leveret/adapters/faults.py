@@ -41,7 +41,7 @@ def blamed(spec: str, shape: Sequence[int], first: bool = False) -> Iterator[Non
         yield
     except (AdapterError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # whatever somebody else's code raises
         advice = (
             "it was tried on two waves of a second, and must take any length"
             if first

@@ -55,7 +55,7 @@ def hear_encoder(rest: str) -> Foreign:
         model = module.load_model(model_file) if model_file else module.load_model()
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever somebody else's code raises
         raise AdapterError(f"{spec}: its load_model fails ({told(error)})") from error
     rate = rate_of(spec, model, "its model")
     if isinstance(model, nn.Module):

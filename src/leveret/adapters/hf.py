@@ -181,7 +181,8 @@ def _network(spec: str, name: str, family: Family, where: Mapping[str, Any]) -> 
             f"{spec}: {len(missing)} weights are not in its files and would be random, {missing[0]} the first; "
             "expected a whole model"
         )
-    return network.eval()  # type: ignore[no-any-return]
+    loaded: torch.nn.Module = network.eval()
+    return loaded
 
 
 def _extractor(spec: str, name: str, family: Family, where: Mapping[str, Any]) -> Any:

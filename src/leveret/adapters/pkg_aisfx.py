@@ -29,7 +29,7 @@ class AiSfx(WaveEncoder):
 
     min_samples = 51 * HOP_SAMPLES  # more frames than its hop
 
-    def __init__(self, network: torch.nn.Module, inference: Any, librosa: Any) -> None:
+    def __init__(self, network: Any, inference: Any, librosa: Any) -> None:
         super().__init__(SPEC, 44_100)
         self.network = network
         self.inference = inference
@@ -40,7 +40,7 @@ class AiSfx(WaveEncoder):
         """The mean over blocks of 2.3 s; all blocks of a batch go through the network at once."""
         blocks = np.stack([self._blocks(one) for one in wave.cpu().numpy()])  # (B, blocks, T, F)
         batch = torch.from_numpy(blocks).flatten(0, 1).to(device=wave.device, dtype=torch.float32)
-        found: Tensor = self.network.get_embedding(batch)  # type: ignore[operator]
+        found: Tensor = self.network.get_embedding(batch)
         return found.unflatten(0, blocks.shape[:2]).mean(1)
 
     def _blocks(self, wave: Any) -> Any:

@@ -28,7 +28,7 @@ class Resemblyzer(WaveEncoder):
 
     min_samples = 480  # one window of its voice detector
 
-    def __init__(self, voice: torch.nn.Module, audio: Any) -> None:
+    def __init__(self, voice: Any, audio: Any) -> None:
         super().__init__(SPEC, 16_000)
         self.voice = voice
         self.audio = audio
@@ -46,7 +46,7 @@ class Resemblyzer(WaveEncoder):
         if wave.any():
             with np.errstate(invalid="ignore"):  # a click may leave the 16 bits that only the voice detector sees
                 wave = self.audio.preprocess_wav(wave)
-        slices, mel_slices = self.voice.compute_partial_slices(len(wave), PARTIALS_A_SECOND, MIN_COVERAGE)  # type: ignore[operator]
+        slices, mel_slices = self.voice.compute_partial_slices(len(wave), PARTIALS_A_SECOND, MIN_COVERAGE)
         wave = np.pad(wave, (0, max(0, slices[-1].stop - len(wave))))
         mel = self.audio.wav_to_mel_spectrogram(wave)
         return np.array([mel[part] for part in mel_slices])

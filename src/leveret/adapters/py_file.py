@@ -58,7 +58,7 @@ def _made(kind: type, rest: str) -> Any:
         return kind()
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever somebody else's code raises
         # one that was raised outside of the class is about the call itself
         how = " without arguments" if isinstance(error, TypeError) and not own_frames(error) else ""
         raise AdapterError(f"py:{rest}: {kind.__name__} cannot be made{how} ({told(error)})") from error
