@@ -403,7 +403,7 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
         "--no-floor", "--batch-size", "10", "-o", tmp_path / "runs",
     )  # fmt: skip
     # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
-    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    hearing = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     process = Started(words, before=hearing)
     wait_for_rows(tmp_path / "home", 30)
     process.send_signal(how)
