@@ -7,6 +7,7 @@ one. Tests of what an interpreter imports, or finds on its path, start one thems
 import os
 import runpy
 import shutil
+import signal
 import socket
 import sys
 import weakref
@@ -116,6 +117,8 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads(1)  # which OMP_NUM_THREADS cannot say any more
+    # a fork server is deaf to Ctrl-C, and so is what a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if before is not None:
         before()
     if words[0] == "-m":

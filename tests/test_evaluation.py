@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -402,9 +401,7 @@ def test_a_killed_or_stopped_evaluation_goes_on_where_it_was(tone_manifest, tmp_
         "evaluate", "--encoder", f"py:{source}:Slow", "--tasks", f"manifest:{manifest}", "--protocol", "quick",
         "--no-floor", "--batch-size", "10", "-o", tmp_path / "runs",
     )  # fmt: skip
-    # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
-    hearing = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    process = Started(words, before=hearing)
+    process = Started(words)
     wait_for_rows(tmp_path / "home", 30)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)

@@ -242,10 +242,8 @@ def test_ctrl_c_at_any_moment_is_one_sentence_and_loses_nothing(make, undisturbe
     (expected,) = undisturbed.results()
     rng = np.random.default_rng(1)
     recorded: dict[str, list[bytes]] = {}
-    # a shell starts its background jobs deaf to Ctrl-C, and their children inherit that
-    hearing = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     for share in (0.2, 0.4, 0.6, 0.8):  # before the first fifth Python itself is still starting
-        process = command.start(hearing)
+        process = command.start()
         try:
             process.communicate(timeout=duration * (share + 0.2 * rng.random()))
         except TimeoutExpired:
