@@ -177,7 +177,7 @@ class LogMel(nn.Module):
             if self.config.power == 1:
                 energy.sqrt_()
             for part, columns, filters in bands:
-                found[:, columns] = part @ filters
+                torch.mm(part, filters, out=found[:, columns])
             self._compressed(found)
         return mels
 
