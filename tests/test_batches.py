@@ -103,6 +103,13 @@ def test_batches_hold_rows_of_one_length_and_cover_each_row_once(clips):
         assert all(len(set(plan.seconds[slice(*span)])) == 1 and span[1] - span[0] <= size for span in spans)
 
 
+def test_a_batch_of_long_rows_is_short_but_holds_one(clips):
+    plan = plan_rows(clips(3.0, 3.0, 0.5, 0.5, 0.5, 0.5, 1.5, 1.5, 1.5), CropRule(seconds=9.0, whole_clip=True), 1)
+    spans = plan.batches(3, max_seconds=2.9)
+    assert [stop - first for first, stop in spans] == [3, 1, 1, 1, 1, 1, 1]
+    assert [stop - first for first, stop in plan.batches(3, max_seconds=3.0)] == [3, 1, 2, 1, 1, 1]
+
+
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_skipped_rows_are_in_no_batch_and_no_batch_spans_one(clips, size):
     plan = plan_rows(clips(5.0, 4.0), CropRule(seconds=1.0), 1)

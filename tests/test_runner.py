@@ -1,9 +1,10 @@
 """Layers out of one pass, and mixtures between the front end and the network."""
 
+import numpy as np
 import pytest
 import torch
 
-from leveret.batches import Batch
+from leveret.batches import Batch, RowPlan
 from leveret.loading import load_encoder
 from leveret.registry import UnknownNameError
 from leveret.runner import Compute, runners_of, vectors_of_batch
@@ -71,3 +72,13 @@ def test_log_mels_are_mixed_before_the_network(spec, waves):
     (plain,) = vectors_of_batch([runner], Batch(0, {RATE: waves}))
     assert abs(found[1:] - plain[1:]).max() > 1e-3
     assert abs(found[0] - plain[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked", "expected"), [(10.0, None, 32), (40.0, None, 8), (400.0, None, 1), (40.0, 20, 20)]
+)
+def test_long_windows_come_in_small_batches_unless_a_size_is_asked_for(seconds, asked, expected):
+    (runner,) = runners_of([load_encoder("melstats")], Compute(device="cpu", batch_size=asked))
+    each = np.zeros(100)
+    plan = RowPlan([], each.astype(int), each, each + seconds, each, {})
+    assert {stop - first for first, stop in runner.network.batches(plan)[:-1]} == {expected}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import inf
 from types import MappingProxyType
 
 import numpy as np
@@ -93,20 +94,24 @@ class RowPlan:
         """R."""
         return len(self.clip)
 
-    def batches(self, batch_size: int, skip: NDArray[np.bool_] | None = None) -> list[tuple[int, int]]:
+    def batches(
+        self, batch_size: int, skip: NDArray[np.bool_] | None = None, max_seconds: float = inf
+    ) -> list[tuple[int, int]]:
         """First and past-the-last row of each batch: rows of one length, at most `batch_size`.
 
         Args:
             skip: Rows that need no batch; a batch never spans one.
+            max_seconds: Of sound in a batch of more than one row.
         """
         key = np.stack([self.seconds, np.zeros(self.num_rows) if skip is None else skip.astype(float)], axis=1)
         edges = np.flatnonzero((key[1:] != key[:-1]).any(axis=1)) + 1
         spans = zip([0, *edges.tolist()], [*edges.tolist(), self.num_rows], strict=True)
         return [
-            (first, min(first + batch_size, stop))
+            (first, min(first + at_once, stop))
             for begin, stop in spans
             if stop > begin and (skip is None or not skip[begin])
-            for first in range(begin, stop, batch_size)
+            for at_once in [max(1, int(min(batch_size, max_seconds / self.seconds[begin])))]
+            for first in range(begin, stop, at_once)
         ]
 
 

@@ -143,7 +143,7 @@ class StreamedCrops:
         X = np.zeros((plan.num_rows, runner.width), np.float32)
         rates, threads = [runner.loaded.encoder.sample_rate], runner.compute.num_threads()
         good = np.ones(plan.num_rows, dtype=bool)
-        for batch in read_batches(plan, plan.batches(runner.network.batch_size), rates, threads):
+        for batch in read_batches(plan, runner.network.batches(plan), rates, threads):
             span = slice(batch.first, batch.first + batch.num_rows)
             (X[span],) = vectors_of_batch([runner], batch)
             reasons = dict(batch.bad)

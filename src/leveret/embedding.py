@@ -30,7 +30,7 @@ from leveret.loading import LoadedEncoder, load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
-from leveret.runner import Compute, Runner, runners_of, vectors_of_batch
+from leveret.runner import DEFAULT_BATCH_SECONDS, Compute, Runner, runners_of, vectors_of_batch
 from leveret.tars import left_out
 from leveret.vectors import VectorFile
 
@@ -174,6 +174,7 @@ def embed_job(
 
 def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int = 32) -> float:
     """Measured on some rows of the job: decoding and embedding by all encoders, in seconds a second of audio."""
+    num_rows = max(1, int(min(num_rows, DEFAULT_BATCH_SECONDS / job.plan.seconds.max())))
     first = max(0, (job.plan.num_rows - num_rows) // 2)
     spans = job.plan.batches(num_rows, skip=~np.isin(np.arange(job.plan.num_rows), range(first, first + num_rows)))
     rates = sorted({runner.loaded.encoder.sample_rate for runner in runners})
@@ -296,8 +297,8 @@ def _fill(
     complete = np.logical_and.reduce([store.done for store in stores])
     if complete.all():
         return
-    batch_size = max(runner.network.batch_size for runner in runners)
-    spans = plan.batches(batch_size, skip=complete)
+    network = max((runner.network for runner in runners), key=lambda network: network.batch_size)
+    spans = network.batches(plan, skip=complete)
     rates = sorted({runner.loaded.encoder.sample_rate for runner in runners})
     bad = dict(plan.bad)
     # cut between batches, so that the same rows meet in one product as in one process

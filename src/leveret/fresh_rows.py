@@ -21,7 +21,7 @@ def fresh_rows(
     plan = plan_rows(clips, crop, threads)
     rows = np.zeros((plan.num_rows, runner.width), np.float32)
     bad = dict(plan.bad)
-    spans = plan.batches(runner.network.batch_size)
+    spans = runner.network.batches(plan)
     for batch in read_batches(plan, spans, [runner.loaded.encoder.sample_rate], threads):
         bad |= {plan.clips[plan.clip[row]].id: why for row, why in batch.bad.items()}
         (rows[batch.first : batch.first + batch.num_rows],) = vectors_of_batch([runner], batch)

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from math import inf
 from time import perf_counter
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +23,7 @@ import leveret.distributed as distributed
 from leveret.adapters.faults import AdapterError, blamed
 from leveret.audio import AUDIO_VERSION
 from leveret.augment import mix
-from leveret.batches import Batch, CropRule
+from leveret.batches import Batch, CropRule, RowPlan
 from leveret.drift import PRECISION, share
 from leveret.frontend import FRONTEND_VERSION
 from leveret.inference import for_inference
@@ -36,6 +39,9 @@ BEHAVIOUR_VERSIONS = {"audio": AUDIO_VERSION, "frontend": FRONTEND_VERSION, "row
 """With these the same weights, clip and crop rule give the same vectors."""
 
 DEFAULT_BATCH_SIZE = 32
+DEFAULT_BATCH_SECONDS = 320.0
+"""Of sound at once: 32 of the longest windows that any task asks for. A CPU's memory gives no warning when it ends."""
+
 NOT_IDENTITY = ("spec", "name", "pretraining", "warning")
 """What of an encoder's description its vectors do not depend on."""
 
@@ -47,7 +53,7 @@ class Compute:
     Attributes:
         device: "auto" (cuda, else mps, else cpu), or a torch device such as "cuda:1".
         dtype: Of the network; the front end and the vectors stay float32.
-        batch_size: Rows at once; None is 32, halved whenever memory runs out.
+        batch_size: Rows at once; None is 32, fewer of windows above 10 s, halved whenever memory runs out.
         threads: Decoding threads and torch threads; None is the number of cores.
         compile: Compile the network (a minute once, then faster; needs a C++ compiler).
     """
@@ -90,6 +96,8 @@ class Network:
     """An encoder ready to embed: folded, on its device; several runners may read their layers out of one pass.
 
     Attributes:
+        batch_size: Rows at once, at most.
+        batch_seconds: Of sound at once, at most, unless one row is longer.
         audio_seconds: What it has embedded so far.
         seconds: That it took, without the decoding.
     """
@@ -103,11 +111,16 @@ class Network:
         self.loaded = loaded
         self.device = compute.torch_device()
         self.batch_size = compute.batch_size or DEFAULT_BATCH_SIZE
+        self.batch_seconds = inf if compute.batch_size else DEFAULT_BATCH_SECONDS
         self.audio_seconds = self.seconds = 0.0
         self.encoder = loaded.encoder.to(self.device)
         if loaded.encoder.convertible:
             dtype = getattr(torch, compute.dtype)
             self.encoder = for_inference(loaded.encoder, dtype=dtype, compile=compute.compile)
+
+    def batches(self, plan: RowPlan, skip: NDArray[np.bool_] | None = None) -> list[tuple[int, int]]:
+        """Those of `RowPlan.batches` that are embedded at once."""
+        return plan.batches(self.batch_size, skip, self.batch_seconds)
 
     def vectors(self, batch: Batch, layers: Sequence[str | None]) -> list[Float[ndarray, "B _"]]:
         """Embed a batch, a result a layer; on running out of memory the batch is halved, down to one.

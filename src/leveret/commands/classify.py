@@ -50,7 +50,7 @@ class Classify:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the network; the front end and the vectors stay float32."""
     batch_size: int | None = None
-    """Windows at once; by default 32, halved whenever memory runs out."""
+    """Windows at once; by default 32, fewer of windows above 10 s, halved whenever memory runs out."""
     json: bool = False
     """Print the rows as JSON on standard output."""
 

@@ -50,7 +50,7 @@ class Embed:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the network; the front end and the vectors stay float32."""
     batch_size: int | None = None
-    """Windows at once; by default 32, halved whenever memory runs out."""
+    """Windows at once; by default 32, fewer of windows above 10 s, halved whenever memory runs out."""
     compile: bool = False
     """Compile the network: a minute once, then faster."""
     force: bool = False

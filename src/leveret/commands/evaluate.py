@@ -81,7 +81,7 @@ class Evaluate:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the network; the front end and the vectors stay float32."""
     batch_size: int | None = None
-    """Windows at once; by default 32, halved whenever memory runs out."""
+    """Windows at once; by default 32, fewer of windows above 10 s, halved whenever memory runs out."""
     threads: int | None = None
     """Threads for decoding and computing; by default the number of cores."""
     compile: bool = False
