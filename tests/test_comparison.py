@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from leveret import paper
+from leveret.bootstrap import holm, paired_comparison
 from leveret.comparison import ComparisonError, compare, published_row
-from leveret.metrics import METRICS, holm, paired_comparison
+from leveret.metrics import METRICS
 from leveret.registry import UnknownNameError
 from leveret.results import Scorecard, TaskResult
 from leveret.runs import Predictions, RunWriter, find_runs
@@ -252,3 +255,35 @@ def test_a_classifier_of_pretraining_beside_a_probe_is_noted(run):
     probed, other = (run(name, (result(), predictions(0.5))) for name in ("probed", "other"))
     assert compare([kept, probed]).notes == ["t: kept: its own classifier; the others: a probe trained on the task"]
     assert compare([probed, other]).notes == compare([kept]).notes == []
+
+
+def test_runs_of_the_same_folds_are_compared_by_the_mean_over_them(run):
+    folds = [0] * 10 + [1] * 30
+    first, second = (replace(predictions(share), fold=folds) for share in (1.0, 0.5))
+    (line,) = compare([run("a", (result(), first)), run("b", (result(), second))]).tasks
+    # the first half of all clips is right: all of the first fold, a third of the second
+    assert [cell.score for cell in line.cells] == pytest.approx([1, 2 / 3])
+    assert line.cells[1].difference == pytest.approx(-1 / 3)
+    (pooled,) = compare([run("c", (result(), first)), run("d", (result(), replace(second, fold=folds[::-1])))]).tasks
+    assert [cell.score for cell in pooled.cells] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ({"seeds": {"0": 0.4, "1": 0.6}}, {}, "t: of a the first seed alone, whose predictions are kept"),
+        ({"audio_hash": "1"}, {"audio_hash": "2"}, "different bytes"),
+        ({"audio_hash": "1"}, {"audio_hash": ""}, None),
+    ],
+)
+def test_what_makes_two_scores_less_alike_than_they_look_is_noted(run, one, other, said):
+    made = [run("a", (result(**one), predictions(1.0))), run("b", (result(**other), predictions(0.5)))]
+    notes = compare(made).notes
+    assert (len(notes) == 1 and said in notes[0]) if said else not notes
+
+
+def test_differences_over_few_groups_are_noted_and_prove_little(run):
+    alone = [replace(predictions(share), group=["ann"] * NUM_CLIPS) for share in (1.0, 0.5)]
+    compared = compare([run("a", (result(), alone[0])), run("b", (result(), alone[1]))])
+    assert compared.notes == ["t: differences over 1 group only"]
+    assert compared.tasks[0].cells[1].p == 1

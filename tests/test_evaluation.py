@@ -277,6 +277,28 @@ def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monk
     assert list(config.output.iterdir()) == [run.folder]
 
 
+def test_audio_that_was_replaced_under_its_name_is_scored_anew(tone_manifest, config, monkeypatch):
+    specs = [f"manifest:{tone_manifest('one')}", f"manifest:{tone_manifest('two')}"]
+    score = Evaluation._score
+
+    def failing(self, reading, reporter):
+        if reading.key == "tones-2":
+            raise KeyboardInterrupt
+        return score(self, reading, reporter)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "_score", failing)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate("melstats", specs, "quick", config=config)
+    replaced = next(Path(specs[0].removeprefix("manifest:")).parent.glob("audio/*.wav"))
+    soundfile.write(replaced, np.zeros(6400), 16_000)
+    (run,) = evaluate("melstats", specs, "quick", config=config)
+    assert "going on with" not in (run.folder / "log.txt").read_text()
+    first, second = run.scorecard.tasks
+    assert len(first.audio_hash) == 64
+    assert first.audio_hash != second.audio_hash
+
+
 def test_a_damaged_cache_is_named_and_computed_again(tone_manifest, config, embedded_rows, capsys):
     manifest = tone_manifest()
     (first,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
@@ -321,12 +343,18 @@ def test_vectors_of_other_files_are_refused(tone_manifest, config, tmp_path):
 def test_folds_are_cross_validated(tone_manifest, config):
     manifest = tone_manifest()
     rows = list(csv.DictReader(manifest.read_text().splitlines()))
-    lines = ["file,label,fold", *(f"{row['file']},{row['label']},{k % 6 // 2}" for k, row in enumerate(rows))]
+    # folds of several sizes and some wrong labels, so that a mean over folds is not one over clips
+    folds = [0] * 8 + [1] * 12 + [2] * 40
+    labels = [row["label"] if k % 7 else {"low": "high", "high": "low"}[row["label"]] for k, row in enumerate(rows)]
+    lines = ["file,label,fold", *(f"{row['file']},{labels[k]},{folds[k]}" for k, row in enumerate(rows))]
     manifest.write_text("\n".join(lines))
     (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=config)
     (result,) = run.scorecard.tasks
     assert len(result.folds) == 3
+    assert result.metrics["accuracy"] == pytest.approx(result.score)
     assert result.score == pytest.approx(np.mean(result.folds))
+    assert result.interval[0] <= result.score <= result.interval[1]
+    assert run.predictions("manifest").score() == pytest.approx(result.score)
     assert sorted(run.predictions("manifest").clip) == sorted(row["file"] for row in rows)
 
 

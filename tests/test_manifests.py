@@ -259,7 +259,7 @@ seconds = st.one_of(st.just(0.0), st.floats(0, 1e6, allow_subnormal=False).map(l
 
 rows = st.tuples(
     cells,  # file
-    st.lists(cells.filter(lambda text: "|" not in text), max_size=3, unique=True),  # labels
+    st.lists(cells.filter(lambda text: "|" not in text and text == text.strip()), max_size=3, unique=True),  # labels
     cells,  # group
     cells,  # source
     seconds,  # start
@@ -321,3 +321,13 @@ def test_clips_that_stand_in_the_same_splits_are_one_part_and_none_is_lost():
     folds = [Fold(made[2:], [], made[:2]), Fold(made[:4], [], made[4:])]
     parts = partitions(folds)
     assert [[clip.id for clip in part] for part in parts] == [["2", "3"], ["4", "5"], ["0", "1"]]
+
+
+def test_one_file_by_two_spellings_of_its_path_is_one_clip_twice(manifest):
+    with pytest.raises(ManifestError, match=r"row 4: '\./x/\.\./a\.wav' stands in row 2 of task .* already"):
+        read_manifest(manifest(f"{HEADER}a.wav,y,train\nb.wav,x,train\n./x/../a.wav,y,test\n"))
+
+
+def test_blanks_around_tags_are_no_part_of_them(manifest):
+    (part,) = read_manifest(manifest(f"{HEADER}a.wav,dog | animal,train\nb.wav, dog,train\nc.wav,animal|,test\n"))
+    assert part.slots == {"": ("animal", "dog")}

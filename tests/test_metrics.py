@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from leveret import metrics
+from leveret import bootstrap, metrics
 
 EXACT = 1e-12  # the same rational numbers, summed in another order
 
@@ -169,7 +169,7 @@ def test_the_interval_of_a_mean_average_precision_holds_the_score():
     targets = (generator.random((300, 40)) < 0.03).astype(float)
     targets[0] = 1
     scores = targets + 1.5 * generator.standard_normal(targets.shape)
-    found = metrics.cluster_bootstrap("map", scores, targets, None, seed=0)
+    found = bootstrap.cluster_bootstrap("map", scores, targets, None, seed=0)
     observed = metrics.mean_average_precision(scores, targets)
     # each resample repeats positive clips, so an interval that kept that bias would lie above the score
     assert found.low < observed - 0.01
@@ -188,30 +188,51 @@ def test_bootstrap_equals_drawing_the_groups_one_by_one(metric, num_clips):
         drawn = rng.integers(len(members), size=len(members))
         values.append(score(np.concatenate([members[g] for g in drawn])))
     low, high = np.nanquantile(values, [0.025, 0.975]) - (np.nanmean(values) - score(np.arange(num_clips)))
-    found = metrics.cluster_bootstrap(metric, scores, targets, groups, seed=17, resamples=80)
+    found = bootstrap.cluster_bootstrap(metric, scores, targets, groups, seed=17, resamples=80)
     assert (found.low, found.high) == pytest.approx((max(low, 0), min(high, 1)), abs=EXACT)
     assert found.num_groups == len(members)
     assert found.wide == (len(members) < 10)
 
 
+@pytest.mark.parametrize("metric", metrics.METRICS)
+def test_the_interval_of_a_mean_over_folds_is_that_of_means_over_folds(metric):
+    scores, targets, score = example_of(metric, 60, seed=3)
+    folds = np.array([0] * 9 + [1] * 36 + [2] * 15)
+    groups = np.arange(60) // 5 + 100 * folds  # so few of the first fold that some resample has none of it
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+
+    def mean(clips):
+        values = [score(part) for part in (clips[folds[clips] == fold] for fold in range(3)) if len(part)]
+        return np.nanmean(values)
+
+    rng = np.random.default_rng(17)
+    drawn = (rng.integers(len(members), size=len(members)) for _ in range(80))
+    values = [mean(np.concatenate([members[g] for g in some])) for some in drawn]
+    observed = mean(np.arange(60))
+    low, high = np.quantile(values, [0.025, 0.975]) - (np.mean(values) - observed)
+    found = bootstrap.cluster_bootstrap(metric, scores, targets, groups, seed=17, resamples=80, folds=folds)
+    assert (found.low, found.high) == pytest.approx((max(low, 0), min(high, 1)), abs=EXACT)
+    assert metrics.mean_over_folds(metric, scores, targets, folds) == pytest.approx(observed, abs=EXACT)
+
+
 def test_bootstrap_does_not_depend_on_the_block_size(monkeypatch):
     scores, targets = multi_label()
-    whole = metrics.cluster_bootstrap("map", scores, targets, None, seed=1, resamples=50)
-    monkeypatch.setattr(metrics, "_WEIGHTS_AT_ONCE", 200 * 7)
-    assert metrics.cluster_bootstrap("map", scores, targets, None, seed=1, resamples=50) == whole
+    whole = bootstrap.cluster_bootstrap("map", scores, targets, None, seed=1, resamples=50)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 200 * 7)
+    assert bootstrap.cluster_bootstrap("map", scores, targets, None, seed=1, resamples=50) == whole
 
 
 def test_groups_may_be_names():
     scores, targets = single_label(30)
-    by_name = metrics.cluster_bootstrap("accuracy", scores, targets, np.array(["ab", "c", "de"] * 10), seed=0)
-    by_index = metrics.cluster_bootstrap("accuracy", scores, targets, np.array([0, 1, 2] * 10), seed=0)
+    by_name = bootstrap.cluster_bootstrap("accuracy", scores, targets, np.array(["ab", "c", "de"] * 10), seed=0)
+    by_index = bootstrap.cluster_bootstrap("accuracy", scores, targets, np.array([0, 1, 2] * 10), seed=0)
     assert by_name == by_index
 
 
 def test_a_group_of_equal_clips_widens_the_interval():
     scores, targets = single_label(100)
-    alone = metrics.cluster_bootstrap("accuracy", scores, targets, None, seed=0)
-    copies = metrics.cluster_bootstrap(
+    alone = bootstrap.cluster_bootstrap("accuracy", scores, targets, None, seed=0)
+    copies = bootstrap.cluster_bootstrap(
         "accuracy", scores.repeat(9, axis=0), targets.repeat(9), np.arange(100).repeat(9), seed=0
     )
     assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high), abs=EXACT)
@@ -219,7 +240,7 @@ def test_a_group_of_equal_clips_widens_the_interval():
 
 def test_comparison_of_a_set_with_itself_finds_nothing():
     scores, targets = single_label()
-    found = metrics.paired_comparison("accuracy", scores, scores, targets, None, seed=0)
+    found = bootstrap.paired_comparison("accuracy", scores, scores, targets, None, seed=0)
     assert (found.difference, found.interval.low, found.interval.high, found.p) == (0, 0, 0, 1)
 
 
@@ -227,27 +248,35 @@ def test_comparison_of_a_set_with_itself_finds_nothing():
 def test_comparison_finds_the_better_scores(metric):
     scores, targets = single_label(400, 4) if metric == "accuracy" else multi_label(400)
     truth = np.eye(4)[targets] if metric == "accuracy" else targets
-    found = metrics.paired_comparison(metric, scores + truth, scores, targets, None, seed=0, resamples=200)
+    found = bootstrap.paired_comparison(metric, scores + truth, scores, targets, None, seed=0, resamples=200)
     assert found.interval.low > 0
     assert found.p == pytest.approx(2 / 201)
-    swapped = metrics.paired_comparison(metric, scores, scores + truth, targets, None, seed=0, resamples=200)
+    swapped = bootstrap.paired_comparison(metric, scores, scores + truth, targets, None, seed=0, resamples=200)
     assert swapped.difference == -found.difference
     assert swapped.p == found.p
+
+
+@pytest.mark.parametrize(("num_groups", "least"), [(1, 1), (3, 0.25), (6, 1 / 32), (30, 2 / 1001)])
+def test_few_groups_prove_little(num_groups, least):
+    scores, targets = single_label(400, 4)
+    better = scores + 9 * np.eye(4)[targets]
+    groups = np.arange(400) % num_groups
+    assert bootstrap.paired_comparison("accuracy", better, scores, targets, groups, seed=0).p == pytest.approx(least)
 
 
 def test_p_of_two_equally_good_sets_is_evenly_spread():
     ps = []
     for seed in range(60):
         (scores, targets), (other, _) = single_label(200, 3, seed), single_label(200, 3, seed + 1000)
-        ps.append(metrics.paired_comparison("accuracy", scores, other, targets, None, 0, resamples=200).p)
+        ps.append(bootstrap.paired_comparison("accuracy", scores, other, targets, None, 0, resamples=200).p)
     assert np.mean(np.array(ps) < 0.05) < 0.15  # 5 % expected; 15 % is 3.6 standard errors above
     assert 0.35 < np.mean(ps) < 0.65
 
 
 def test_holm_by_hand():
-    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert metrics.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert metrics.holm([]) == []
+    assert bootstrap.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert bootstrap.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert bootstrap.holm([]) == []
 
 
 def test_scores_that_are_not_finite_are_refused():
@@ -260,13 +289,13 @@ def test_scores_that_are_not_finite_are_refused():
 def test_wrong_shapes_are_refused():
     scores, targets = single_label()
     with pytest.raises(ValueError, match="expected"):
-        metrics.cluster_bootstrap("map", scores, targets[:, None], None, seed=0)
+        bootstrap.cluster_bootstrap("map", scores, targets[:, None], None, seed=0)
     with pytest.raises(ValueError, match="one group a clip"):
-        metrics.cluster_bootstrap("accuracy", scores, targets, targets[:5], seed=0)
+        bootstrap.cluster_bootstrap("accuracy", scores, targets, targets[:5], seed=0)
 
 
 def test_a_thousand_resamples_of_fifty_classes_take_seconds():
     scores, targets = multi_label(5_000, 50)
     began = perf_counter()
-    metrics.cluster_bootstrap("map", scores, targets, None, seed=0)
+    bootstrap.cluster_bootstrap("map", scores, targets, None, seed=0)
     assert perf_counter() - began < 20  # under 3 s alone; the rest is room for a busy machine

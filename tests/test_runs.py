@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,11 +38,15 @@ SLOTS = Predictions(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("before", [SINGLE, MULTI, SLOTS], ids=["single", "multi", "slots"])
+FOLDED = replace(SINGLE, fold=[0, 1, 1])
+
+
+@pytest.mark.parametrize("before", [SINGLE, MULTI, SLOTS, FOLDED], ids=["single", "multi", "slots", "folded"])
 def test_predictions_come_back_as_they_were(tmp_path, before):
     write_predictions(tmp_path / "t.parquet", before)
     found = read_predictions(tmp_path / "t.parquet")
     assert [found.clip, found.group, found.metric] == [before.clip, before.group, before.metric]
+    assert list(found.fold) == list(before.fold)
     assert [tuple(labels) for labels in found.labels] == list(before.labels)
     assert {slot: tuple(names) for slot, names in found.vocabulary.items()} == before.vocabulary
     assert len(found.scores) == len(before.scores)
@@ -50,6 +55,12 @@ def test_predictions_come_back_as_they_were(tmp_path, before):
         np.testing.assert_array_equal(there, here)
     np.testing.assert_array_equal(found.targets(), before.targets())
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_the_score_is_the_mean_over_folds():
+    assert SINGLE.score() == pytest.approx(2 / 3)
+    assert FOLDED.score() == pytest.approx((1 + 1 / 2) / 2)
+    assert FOLDED.take(np.array([2, 0])).score() == pytest.approx((0 + 1) / 2)
 
 
 def test_targets_are_as_the_metrics_take_them():

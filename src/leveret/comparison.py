@@ -5,17 +5,18 @@ bootstrap), corrected over all comparisons of the call with Holm's method.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
-from leveret.metrics import METRICS, holm, paired_comparisons
+from leveret.bootstrap import holm, paired_comparisons
 from leveret.paper import PREFIX, PublishedRow, published
 from leveret.registry import unknown_name
 from leveret.results import HARES, TaskResult, in_order, summarise
 from leveret.runs import Predictions, Run, task_keys
+from leveret.text import number_of
 
 COMPARISON_SEED = 0
 MIN_RESAMPLES = 1000
@@ -125,6 +126,8 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         results = [found[name][1] for found in by_task]
         if len({result.split_hash for result in results}) > 1:
             notes.append(f"{key}: the runs have different splits, so only the test clips that they share are scored")
+        if len({result.audio_hash for result in results if result.head == "probe"} - {""}) > 1:
+            notes.append(f"{key}: the runs read audio files of different bytes under the same names, or other spans")
         if len({result.head for result in results}) > 1:
             notes.append(
                 f"{key}: {_by_own_head(runs, results)}: its own classifier; the others: a probe trained on the task"
@@ -141,12 +144,16 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         first, *others = predictions
         pairs = paired_comparisons(
             results[0].metric, [other.for_metric() for other in others], first.for_metric(), first.targets(),
-            np.array(first.group), COMPARISON_SEED, resamples if others else 0,
+            np.array(first.group), COMPARISON_SEED, resamples if others else 0, first.folds(),
         )  # fmt: skip
-        cells = [Cell(_score(results[0], first))]
+        if pairs and pairs[0].interval.wide:
+            notes.append(f"{key}: differences over {number_of(pairs[0].interval.num_groups, 'group')} only")
+        if seeded := [name for name, result in zip(run_names(runs), results, strict=True) if len(result.seeds) > 1]:
+            notes.append(f"{key}: of {', '.join(seeded)} the first seed alone, whose predictions are kept")
+        cells = [Cell(first.score())]
         for number, (other, pair) in enumerate(zip(others, pairs, strict=True), 1):
             low, high = pair.interval.low, pair.interval.high
-            cells.append(Cell(_score(results[0], other), pair.difference, low, high, pair.p))
+            cells.append(Cell(other.score(), pair.difference, low, high, pair.p))
             p_values.append((len(lines), number, pair.p))
         cells += [published_cell(row, results[:1]) for row in rows]
         if name[0] == HARES:
@@ -262,11 +269,9 @@ def _aligned(predictions: Sequence[Predictions]) -> tuple[list[Predictions], int
         found.take(np.array([index[clip] for clip in shared], dtype=np.int64))
         for found, index in zip(predictions, indices, strict=True)
     ]
+    if len({tuple(found.fold) for found in taken}) > 1:  # of other splits: then all clips are one fold
+        taken = [replace(found, fold=()) for found in taken]
     return taken, len(every) - len(shared)
-
-
-def _score(result: TaskResult, predictions: Predictions) -> float:
-    return METRICS[result.metric](predictions.for_metric(), predictions.targets())
 
 
 def published_score(row: PublishedRow, result: TaskResult) -> float | None:

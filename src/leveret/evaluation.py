@@ -285,6 +285,7 @@ class Evaluation:
             clips=work.counts(bad, entrant.runner),
             coverage=work.coverage(bad),
             split_hash=work.split_hash,
+            audio_hash=work.audio_hash() if entrant.runner else "",
             contamination=str(entrant.contamination_in(work)),
             contaminated=list(entrant.contamination_in(work).clips),
             head=head.name,
@@ -315,6 +316,8 @@ class Evaluation:
             **entrant.identity(self.works),
             "settings": settings,
             "splits": {f"{work.task.suite}/{work.task.name}": work.split_hash for work in self.works},
+            # names do not tell a file that was replaced
+            "audio": [work.audio_hash() for work in self.works] if entrant.runner else [],
             "code": code_digest(),
         }
 

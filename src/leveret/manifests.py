@@ -1,23 +1,25 @@
 """Manifests: a table of labelled audio files becomes clips and folds, by rules that are printed.
 
 A manifest is a CSV or Parquet file with one row for each file and task. Columns: `file` (relative to the manifest's
-folder), `label` (tags of a multi-label task joined by "|") or one `label:SLOT` column a slot, `split` (train, valid,
-test) or `fold` (any names: cross-validation over them); optional `task`, `group`, `source`, `seconds`, `start`, `end`.
+folder), `label` (tags of a multi-label task joined by "|", blanks around them dropped) or one `label:SLOT` column a
+slot, `split` (train, valid, test) or `fold` (any names: cross-validation over them); optional `task`, `group`,
+`source`, `seconds`, `start`, `end`.
 Beside `NAME.csv` a `NAME.tasks.json` may say each task's domain, kind, metric and crop; what it leaves out is guessed.
 Other columns are ignored.
 """
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from os.path import normpath
 from pathlib import Path
 from sys import intern
 from typing import Any
 
 from leveret.clips import Clip, Fold
+from leveret.manifest_rows import ManifestError, read_rows
 
 COLUMNS = ("task", "split", "label", "group", "source", "file", "seconds", "start", "end", "fold")
 # what other programs' tables call them; nearness alone would not find these
@@ -34,10 +36,6 @@ KINDS = ("single", "multi", "slots")
 SETTINGS = ("domain", "kind", "metric", "crop_seconds", "stands_for", "notes")
 WHOLE_CLIP_SECONDS = 10.0
 """The guessed crop: the whole clip, up to this length; longer clips are cut into windows of it."""
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot be used; the message names the row, the value, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def read_manifest(path: Path) -> list[ManifestPart]:
     Raises:
         ManifestError: The file, a column, a split, a row or a setting is wrong; the message says which.
     """
-    rows, columns = _read_rows(path)
+    rows, columns = read_rows(path)
     slot_columns = [name for name in columns if name.startswith("label:")]
     _check_columns(path, columns, slot_columns)
     by_task: dict[str, list[tuple[int, Mapping[str, str]]]] = defaultdict(list)
@@ -85,7 +83,7 @@ def read_files(path: Path) -> list[Clip]:
     Raises:
         ManifestError: The file is no table, has no column `file`, or a cell of a row is wrong.
     """
-    rows, columns = _read_rows(path)
+    rows, columns = read_rows(path)
     return _files(path, rows, columns)
 
 
@@ -98,7 +96,7 @@ def read_training(path: Path) -> list[Clip]:
     Raises:
         ManifestError: As `read_files`; or a split that is none.
     """
-    rows, columns = _read_rows(path)
+    rows, columns = read_rows(path)
     slots = [name for name in columns if name.startswith("label:")]
     several = len({row.get("task", "") for _, row in rows}) > 1
     held: set[str | None] = set()
@@ -179,7 +177,7 @@ def _clips(
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     clips: list[Clip] = []
     places: list[tuple[str, str]] = []
-    line_of: dict[str, int] = {}
+    line_of: dict[tuple[str, float, float | None], int] = {}
     place_of: dict[str, Path] = {}  # many spans may lie in one file
     for number, row in rows:
         where = f"{path}, row {number}"
@@ -192,23 +190,25 @@ def _clips(
         if kind == "slots":
             labels = tuple(intern(row.get(column, "")) for column in slot_columns)
         elif kind == "multi":
-            labels = tuple(dict.fromkeys(intern(label) for label in row["label"].split("|") if label))
+            labels = tuple(dict.fromkeys(intern(label) for part in row["label"].split("|") if (label := part.strip())))
         else:
             labels = (intern(row["label"]),)
         if kind != "multi" and not all(labels):
             raise ManifestError(f"{where}: the label of {file!r} is empty; a {kind}-label task needs one")
         # 15 digits, since 6 would make one clip of two that begin in the same tenth of a second of the third hour
         clip_id = file if not start and end is None else f"{file}@{start:.15g}-{'' if end is None else f'{end:.15g}'}"
-        if clip_id in line_of:
+        place = place_of.setdefault(file, path.parent / file)
+        same = (normpath(place), start, end)  # however the path is spelt
+        if same in line_of:
             raise ManifestError(
-                f"{where}: {clip_id!r} stands in row {line_of[clip_id]} of task {name!r} already; "
+                f"{where}: {clip_id!r} stands in row {line_of[same]} of task {name!r} already; "
                 "remove one, or give them different spans"
             )
-        line_of[clip_id] = number
+        line_of[same] = number
         clips.append(
             Clip(
                 clip_id,
-                place_of.setdefault(file, path.parent / file),
+                place,
                 labels,
                 intern(row.get("group") or file),
                 intern(row.get("source", "")),
@@ -251,49 +251,6 @@ def _folds(path: Path, name: str, clips: Sequence[Clip], places: Sequence[tuple[
         if not parts[part]:
             raise ManifestError(f"{path}: task {name!r} has no {part} clips; give some rows the split {part!r}")
     return [Fold(parts["train"], parts["valid"], parts["test"])]
-
-
-def _read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[str]]:
-    if not path.is_file():
-        found = f"{path} is a folder" if path.is_dir() else f"no manifest at {path}"
-        raise ManifestError(f"{found}; expected a CSV or Parquet file")
-    if path.suffix == ".parquet":
-        import pyarrow  # a CSV manifest does not pay for it
-        from pyarrow import parquet
-
-        try:
-            # not read_table, which takes a folder's name of the form a=b for one more column
-            with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
-                table = parquet.ParquetFile(file).read()
-            columns = list(table.column_names)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise ManifestError(f"{path} is not a Parquet file ({error})") from error
-        nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
-        if nested:
-            raise ManifestError(
-                f"{path}: {', '.join(map(repr, nested))} holds lists; expected one value a cell, tags joined by '|'"
-            )
-        # a row as a dict would hide a column that stands twice, so columns are read by number
-        try:
-            cells = [table.column(k).to_pylist() for k in range(len(columns))]
-        except ValueError as error:  # text that is not UTF-8, dates beyond what Python holds
-            raise ManifestError(f"{path} has a cell that is neither text nor a number ({error})") from error
-        text = [
-            {name: "" if value is None else str(value) for name, value in zip(columns, row, strict=True)}
-            for row in zip(*cells, strict=True)
-        ]
-        return list(enumerate(text, 1)), columns
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            # a row with too many cells has the surplus under the key None
-            rows: list[tuple[int, Mapping[str, str]]] = [
-                (reader.line_num, {str(k): v or "" for k, v in row.items() if k is not None}) for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{path} is not a UTF-8 CSV file ({error}); save it as one") from error
-    return rows, columns
 
 
 def _check_columns(path: Path, columns: Sequence[str], slot_columns: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of a task as fractions 0 to 1, their intervals over whole groups, comparisons of two score sets.
+"""Scores of a task as fractions 0 to 1, also as means over folds and with weights of groups for `bootstrap`.
 
 Source: paper, section 2.1 (mean average precision on AudioSet and MagnaTagATune, F1 on the other tasks) and
 appendix A (a Fluent clip is right only if all three slots are).
@@ -9,8 +9,7 @@ A resample is a column of integer weights over groups, so every metric is writte
 the plain score is the same code with one group of weight one. Sorting does not depend on the resample.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -20,41 +19,6 @@ from scipy.sparse import csr_array
 
 Scores = ndarray | Sequence[ndarray]
 """Decision values (M, K), higher is more likely; for slots one such array a slot."""
-
-MIN_GROUPS = 10  # below it a percentile interval of a cluster bootstrap is too narrow to be believed
-COVERAGE = 0.95
-_WEIGHTS_AT_ONCE = 2**25  # elements of (G, R) held at a time, 128 MiB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % percentile interval of the bootstrap, moved by the bootstrap's bias.
-
-    Attributes:
-        low: 2.5th percentile over the resamples; `high` is the 97.5th.
-        num_groups: G, what was resampled.
-        wide: True where G < 10: the interval is to be read with doubt.
-    """
-
-    low: float
-    high: float
-    num_groups: int
-    wide: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two score sets on the same clips.
-
-    Attributes:
-        difference: Score of the first less that of the second, on all clips.
-        interval: Of the difference, both scored on the same resamples.
-        p: Two-sided bootstrap p of no difference; never below 2 / (resamples + 1).
-    """
-
-    difference: float
-    interval: Interval
-    p: float
 
 
 def accuracy(scores: Float[ndarray, "M K"], targets: Int[ndarray, "M"]) -> float:
@@ -153,107 +117,37 @@ def majority_score(
     return METRICS[metric](scores, test_targets)
 
 
-def cluster_bootstrap(
-    metric: str,
-    scores: Scores,
-    targets: ndarray,
-    groups: Shaped[ndarray, "M"] | None,
-    seed: int,
-    resamples: int = 1000,
-) -> Interval:
-    """The interval of a score when whole groups are drawn with replacement.
-
-    In a resample, mAP leaves out the classes without a positive clip. `groups` are of any sortable type; None
-    resamples clips. The same seed and groups give the same resamples, whatever the scores.
-    """
-    group, num_groups = _group_indices(groups, len(targets))
-    blocks = _resampled_weights(num_groups, seed, resamples)
-    values = np.concatenate([_WEIGHTED[metric](scores, targets, group, weights) for weights in blocks])
-    found = _interval(values, METRICS[metric](scores, targets), num_groups)
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+def mean_over_folds(metric: str, scores: Scores, targets: ndarray, folds: Int[ndarray, "M"] | None) -> float:
+    """The score of clips that several probes scored, one a fold; None is one fold."""
+    return _plain(weighted_metric(metric, folds), scores, targets)
 
 
-def paired_comparison(
-    metric: str, scores: Scores, other_scores: Scores, targets: ndarray, groups: Shaped[ndarray, "M"] | None,
-    seed: int, resamples: int = 1000,
-) -> Comparison:  # fmt: skip
-    """Whether `scores` beat `other_scores`, both on the same resamples; arguments as `cluster_bootstrap`."""
-    return paired_comparisons(metric, [scores], other_scores, targets, groups, seed, resamples)[0]
+def weighted_metric(metric: str, folds: Int[ndarray, "M"] | None = None) -> "Weighted":
+    """A metric over weighted groups; of several folds the mean over those of which a resample has a clip."""
+    weighted = _WEIGHTED[metric]
+    if folds is None:
+        return weighted
+    parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+
+    def mean(scores: Scores, targets: ndarray, group: ndarray, weights: ndarray) -> ndarray:
+        found = [weighted(_taken(scores, part), targets[part], group[part], weights) for part in parts]
+        defined = ~np.isnan(found)
+        total, number = np.where(defined, found, 0).sum(axis=0), defined.sum(axis=0)
+        return cast(ndarray, total / np.where(number > 0, number, np.nan))
+
+    return mean
 
 
-def paired_comparisons(
-    metric: str, many: Sequence[Scores], reference: Scores, targets: ndarray, groups: Shaped[ndarray, "M"] | None,
-    seed: int, resamples: int = 1000,
-) -> list[Comparison]:  # fmt: skip
-    """Whether each of `many` beats the reference, which is resampled once for all of them."""
-    group, num_groups = _group_indices(groups, len(targets))
-    weighted, observed = _WEIGHTED[metric], METRICS[metric](reference, targets)
-    blocks: list[list[ndarray]] = []
-    for weights in _resampled_weights(num_groups, seed, resamples):
-        theirs = weighted(reference, targets, group, weights)
-        blocks.append([weighted(ours, targets, group, weights) - theirs for ours in many])
-    found = []
-    for number, ours in enumerate(many):
-        differences = np.concatenate([block[number] for block in blocks])
-        difference = METRICS[metric](ours, targets) - observed
-        defined = differences[~np.isnan(differences)]
-        # the observed data count as one resample, so p is never zero
-        tail = min((defined <= 0).sum(), (defined >= 0).sum())
-        p = min(1.0, 2 * (1 + float(tail)) / (1 + len(defined)))
-        found.append(Comparison(difference, _interval(differences, difference, num_groups), p))
-    return found
+def _taken(scores: Scores, index: ndarray) -> Scores:
+    return scores[index] if isinstance(scores, np.ndarray) else [slot[index] for slot in scores]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the given order; an adjusted p holds for the whole family."""
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(order), 0, -1)
-    stepped = np.maximum.accumulate(np.minimum(np.asarray(p_values, dtype=float)[order] * factors, 1.0))
-    adjusted = np.empty(len(order))
-    adjusted[order] = stepped
-    return [float(p) for p in adjusted]
-
-
-def _plain(weighted: "_Weighted", scores: Scores, targets: ndarray) -> float:
+def _plain(weighted: "Weighted", scores: Scores, targets: ndarray) -> float:
     one_group = np.zeros(len(targets), dtype=np.int64)
     return float(weighted(scores, targets, one_group, np.ones((1, 1), dtype=np.float32))[0])
 
 
-def _group_indices(groups: ndarray | None, num_clips: int) -> tuple[ndarray, int]:
-    if groups is None:
-        return np.arange(num_clips), num_clips
-    if len(groups) != num_clips:
-        raise ValueError(f"{len(groups)} groups for {num_clips} clips - one group a clip is expected")
-    names, group = np.unique(groups, return_inverse=True)
-    return group, len(names)
-
-
-def _resampled_weights(num_groups: int, seed: int, resamples: int) -> Iterator[ndarray]:
-    """How often each group is drawn, in blocks (G, R) of float32: the counts are exact up to 2**24."""
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS_AT_ONCE // num_groups)
-    for first in range(0, resamples, at_once):
-        weights = np.empty((num_groups, min(at_once, resamples - first)), dtype=np.float32)
-        for column in range(weights.shape[1]):
-            drawn = rng.integers(num_groups, size=num_groups)
-            weights[:, column] = np.bincount(drawn, minlength=num_groups)
-        yield weights
-
-
-def _interval(values: ndarray, observed: float, num_groups: int) -> Interval:
-    """Percentiles of the defined values, less their bias: a resample in which no class has a positive clip has no mAP.
-
-    Drawing with replacement repeats positive clips, which lifts average precision by some points in every resample; an
-    interval that is not moved back may not even hold the score.
-    """
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        raise ValueError("no resample has a positive clip - at least one is expected; check the targets")
-    low, high = np.quantile(defined, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]) - (defined.mean() - observed)
-    return Interval(float(low), float(high), num_groups, num_groups < MIN_GROUPS)
-
-
-_Weighted = Callable[[Any, ndarray, ndarray, ndarray], ndarray]
+Weighted = Callable[[Any, ndarray, ndarray, ndarray], ndarray]
 """scores, targets, group (M,), weights (G, R) -> the metric in each resample (R,), in float64."""
 
 
@@ -271,7 +165,8 @@ def _weighted_exact_match(scores: Sequence[ndarray], targets: ndarray, group: nd
 def _weighted_share(hits: Bool[ndarray, "M"], group: ndarray, weights: ndarray) -> ndarray:
     exact = weights.astype(np.float64)
     found = np.bincount(group, weights=hits, minlength=len(weights)) @ exact
-    return cast(ndarray, found / (np.bincount(group, minlength=len(weights)) @ exact))
+    drawn = np.bincount(group, minlength=len(weights)) @ exact
+    return cast(ndarray, found / np.where(drawn > 0, drawn, np.nan))
 
 
 def _weighted_macro_f1(scores: ndarray, targets: ndarray, group: ndarray, weights: ndarray) -> ndarray:
@@ -283,7 +178,7 @@ def _weighted_macro_f1(scores: ndarray, targets: ndarray, group: ndarray, weight
     occurs = targeted + predicted > 0
     # F1 = 2 TP / ((TP + FN) + (TP + FP))
     f1 = 2 * true_positives / np.where(occurs, targeted + predicted, 1)
-    return cast(ndarray, f1.sum(axis=0) / occurs.sum(axis=0))
+    return cast(ndarray, f1.sum(axis=0) / np.where(occurs.any(axis=0), occurs.sum(axis=0), np.nan))
 
 
 def _weighted_map(scores: ndarray, targets: ndarray, group: ndarray, weights: ndarray) -> ndarray:
@@ -323,7 +218,7 @@ def _weighted_counts(rows: ndarray, group: ndarray, num_rows: int, weights: ndar
     return cast(ndarray, (counts @ weights).astype(np.float64))
 
 
-_WEIGHTED: dict[str, _Weighted] = {
+_WEIGHTED: dict[str, Weighted] = {
     "accuracy": _weighted_accuracy,
     "map": _weighted_map,
     "micro_f1": _weighted_accuracy,

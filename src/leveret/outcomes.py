@@ -95,13 +95,14 @@ def outcome_of(folds: Sequence[ScoredFold], settings: Mapping[str, Any]) -> Outc
         settings: Of the probe.
     """
     predictions = _concatenated([fold.test for fold in folds])
-    found = scores_of(predictions)
     by_seed = {seed: float(np.mean([fold.by_seed[seed] for fold in folds])) for seed in folds[0].by_seed}
+    score = float(np.mean(list(by_seed.values())))
+    found = scores_of(predictions, score)
     train_scores = [fold.train_score for fold in folds if fold.train_score is not None]
     nested = [fold.nested for fold in folds if fold.nested is not None]
     facts = [fold.facts for fold in folds]
     values = {
-        "score": float(np.mean(list(by_seed.values()))),
+        "score": score,
         **found,
         "metrics": found["metrics"] | ({"nested_choice": float(np.mean(nested))} if nested else {}),
         "majority": float(np.mean([fold.majority for fold in folds])),
@@ -130,6 +131,7 @@ def _concatenated(parts: Sequence[Predictions]) -> Predictions:
         first.vocabulary,
         [np.concatenate([part.scores[slot] for part in parts]) for slot in range(len(first.scores))],
         first.metric,
+        [number for number, part in enumerate(parts) for _ in part.clip] if len(parts) > 1 else (),
     )
 
 

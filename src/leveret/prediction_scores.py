@@ -7,19 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from leveret.metrics import METRICS, average_precisions, chance_score, cluster_bootstrap, macro_f1, recalls
+from leveret.bootstrap import cluster_bootstrap
+from leveret.metrics import average_precisions, chance_score, mean_over_folds, recalls
 from leveret.runs import Predictions
 
 BOOTSTRAP_SEED = 0
 
 
-def scores_of(predictions: Predictions) -> dict[str, Any]:
-    """The fields of a TaskResult that say how right the predictions are."""
+def scores_of(predictions: Predictions, score: float) -> dict[str, Any]:
+    """The fields of a TaskResult that say how right the predictions are.
+
+    Args:
+        score: Mean over all seeds, which the interval of the predictions' one seed is moved to.
+    """
     targets, groups = predictions.targets(), np.array(predictions.group)
-    interval = cluster_bootstrap(predictions.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED)
+    interval = cluster_bootstrap(
+        predictions.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED, folds=predictions.folds()
+    )
+    moved = score - predictions.score()
     per_class = _per_class(predictions)
     return {
-        "interval": (interval.low, interval.high),
+        "interval": (max(0.0, interval.low + moved), min(1.0, interval.high + moved)),
         "interval_groups": interval.num_groups,
         "interval_wide": interval.wide,
         "metrics": _metrics(predictions),
@@ -36,17 +44,17 @@ def num_classes(predictions: Predictions) -> int | list[int]:
 
 
 def _metrics(predictions: Predictions) -> dict[str, float]:
-    targets, metric = predictions.targets(), predictions.metric
+    targets, metric, folds = predictions.targets(), predictions.metric, predictions.folds()
     if metric == "map":
-        return {"map": METRICS["map"](predictions.scores[0], targets)}
+        return {"map": predictions.score()}
     if metric != "exact_match":
-        scores = predictions.scores[0]
-        return {"accuracy": METRICS["accuracy"](scores, targets), "macro_f1": macro_f1(scores, targets)}
+        names = ("accuracy", "macro_f1")
+        return {name: mean_over_folds(name, predictions.scores[0], targets, folds) for name in names}
     slots = {
-        f"accuracy:{slot}": METRICS["accuracy"](predictions.scores[k], targets[:, k])
+        f"accuracy:{slot}": mean_over_folds("accuracy", predictions.scores[k], targets[:, k], folds)
         for k, slot in enumerate(predictions.vocabulary)
     }
-    return {"exact_match": METRICS["exact_match"](list(predictions.scores), targets), **slots}
+    return {"exact_match": predictions.score(), **slots}
 
 
 def _per_class(predictions: Predictions) -> dict[str, float | None]:

@@ -46,7 +46,7 @@ class TaskResult:
         kind: "single", "multi" or "slots".
         metric: Name of `score`'s metric.
         score: Mean over seeds and folds.
-        interval: 95 % cluster bootstrap of the first seed's score: low, high.
+        interval: 95 % cluster bootstrap of the first seed's score, moved to the mean over seeds: low, high.
         interval_groups: Groups resampled.
         interval_wide: Fewer than ten groups: read the interval with doubt.
         metrics: Other metrics of the first seed, by name.
@@ -72,6 +72,8 @@ class TaskResult:
         contaminated: Ids of these clips.
         unscored_classes: Classes without a test clip, left out of a mean over classes.
         split_hash: Digest of clips, labels and groups by split.
+        audio_hash: Digest of the bytes and spans of the clips, but for those that are embedded only as they are drawn;
+            empty for vectors made elsewhere.
         notes: Of the task.
         seconds: Wall time of embedding and probing, of what was not cached.
     """
@@ -109,6 +111,7 @@ class TaskResult:
     contamination: str = "unchecked"
     contaminated: Sequence[str] = field(default_factory=list)
     head: str = "probe"
+    audio_hash: str = ""
 
     @property
     def met_in_training(self) -> bool:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from leveret.metrics import mean_over_folds
 from leveret.progress import Reporter
 from leveret.results import Scorecard, TaskResult, task_result_from_json
 from leveret.text import printable
@@ -44,6 +45,7 @@ class Predictions:
         vocabulary: Class names of each slot's score columns; one nameless slot unless the kind is "slots".
         scores: Decision values (M, K) of each slot.
         metric: What the task's score is.
+        fold: Number of the fold that each clip was scored in; empty where there is one.
     """
 
     clip: Sequence[str]
@@ -52,6 +54,7 @@ class Predictions:
     vocabulary: Mapping[str, Sequence[str]]
     scores: Sequence[NDArray[np.float32]]
     metric: str
+    fold: Sequence[int] = ()
 
     def take(self, index: NDArray[np.int64]) -> "Predictions":
         """These clips alone, in this order."""
@@ -59,6 +62,7 @@ class Predictions:
         return Predictions(
             [self.clip[k] for k in pick], [self.group[k] for k in pick], [self.labels[k] for k in pick],
             self.vocabulary, [scores[index] for scores in self.scores], self.metric,
+            [self.fold[k] for k in pick] if self.fold else (),
         )  # fmt: skip
 
     def targets(self) -> NDArray[Any]:
@@ -77,6 +81,14 @@ class Predictions:
     def for_metric(self) -> Any:
         """Scores as the metrics take them: one array, or one a slot."""
         return list(self.scores) if self.metric == "exact_match" else self.scores[0]
+
+    def folds(self) -> NDArray[np.int64] | None:
+        """As the metrics take them."""
+        return np.array(self.fold) if self.fold else None
+
+    def score(self) -> float:
+        """The metric, as the mean over the folds."""
+        return mean_over_folds(self.metric, self.for_metric(), self.targets(), self.folds())
 
 
 class RunWriter:
@@ -266,6 +278,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "group": pa.array(predictions.group, pa.string()),
         "labels": pa.array([list(labels) for labels in predictions.labels], pa.list_(pa.string())),
     }
+    if predictions.fold:
+        columns["fold"] = pa.array(predictions.fold, pa.int64())
     for slot, scores in zip(predictions.vocabulary, predictions.scores, strict=True):
         flat = pa.array(np.ascontiguousarray(scores, dtype=np.float32).reshape(-1))
         columns[f"scores:{slot}" if slot else "scores"] = pa.FixedSizeListArray.from_arrays(flat, scores.shape[1])
@@ -292,7 +306,7 @@ def read_predictions(path: Path) -> Predictions:
             scores.append(column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(names)))
         return Predictions(
             table["clip"].to_pylist(), table["group"].to_pylist(), table["labels"].to_pylist(),
-            vocabulary, scores, described["metric"],
+            vocabulary, scores, described["metric"], table["fold"].to_pylist() if "fold" in table.column_names else (),
         )  # fmt: skip
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -266,8 +266,10 @@ def read_table(path: Path, columns: Sequence[str]) -> Any:
         ShardError: There is none, or it cannot be read.
     """
     try:
-        with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
-            return parquet.ParquetFile(file).read(columns=list(columns))
+        # pyarrow itself opens no path that is not UTF-8; and of a Python file its own threads must not hold what they
+        # read ahead: one that lets go of it while the interpreter ends takes the process down
+        with path.open("rb") as file:
+            return parquet.ParquetFile(file, pre_buffer=False).read(columns=list(columns))
     except FileNotFoundError as error:
         raise ShardError(f"no {path}: expected a folder made by `leveret shards pack`") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:

@@ -120,7 +120,7 @@ def read_vectors(path: Path) -> VectorFile:
     try:
         # not read_table, which takes a folder's name of the form a=b for one more column
         with path.open("rb") as file:
-            table = parquet.ParquetFile(file).read()
+            table = parquet.ParquetFile(file, pre_buffer=False).read()  # as in `shards.read_table`
         columns = list(table.column_names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error

@@ -7,6 +7,7 @@ training clips then serve for the training score and the check of the rate alone
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Self
 
 import numpy as np
@@ -71,6 +72,7 @@ class Workload:
     def make(cls, task: Task, protocol: Protocol) -> Self:
         """The folds of a task as a protocol sees them."""
         folds = task.folds()
+        _check_labels(task, folds)
         if not protocol.reads_valid:
             folds = [Fold(fold.train, (), fold.test) for fold in folds]
         return cls(task, folds, split_hash(folds))
@@ -78,6 +80,11 @@ class Workload:
     def clips(self) -> list[Clip]:
         """Every clip once."""
         return [clip for part in partitions(self.folds) for clip in part]
+
+    def audio_hash(self) -> str:
+        """Digest of the bytes and spans of all that is embedded once; empty where nothing is."""
+        digests = sorted({job.clips for job in self.jobs})
+        return sha256("\n".join(digests).encode()).hexdigest() if digests else ""
 
     def head(self, runner: Runner | None) -> Head:
         """What scores it for an encoder; None is a vector file."""
@@ -172,6 +179,20 @@ class Workload:
         """Share of the test clips that have vectors: of the published ones, where their number is known."""
         test = [clip.id for fold in self.folds for clip in fold.test]
         return sum(clip not in bad for clip in test) / max(len(test), self.task.official_clips.get("test", 0))
+
+
+def _check_labels(task: Task, folds: Sequence[Fold]) -> None:
+    """Of one class alone nothing can be learnt, and without a tag nothing scored: told before hours of embedding."""
+    for fold in folds:
+        if task.kind == "multi":
+            for split in ("train", "test"):
+                if not any(clip.labels for clip in getattr(fold, split)):
+                    raise ValueError(f"task {task.name!r}: no {split} clip has a tag; correct the labels or the split")
+        elif all(clip.labels == fold.train[0].labels for clip in fold.train):
+            raise ValueError(
+                f"task {task.name!r}: all its training clips are {'/'.join(fold.train[0].labels)!r}; a probe needs two "
+                "classes or more, so correct the split"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from leveret import metrics
+from leveret import bootstrap, metrics
 from leveret.frontend import LogMel
 from leveret.tasks import mini
 from leveret.tasks.mini_espeak import Phrase, SpeechError, spoken
@@ -69,7 +69,7 @@ def test_train_and_test_share_no_group(rows, task):
         for split in ("train", "test")
     }
     assert not groups["train"] & groups["test"]
-    assert len(groups["test"]) >= metrics.MIN_GROUPS
+    assert len(groups["test"]) >= bootstrap.MIN_GROUPS
 
 
 @pytest.mark.parametrize("task", ["mini_pitch", "mini_instrument"])

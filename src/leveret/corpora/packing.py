@@ -229,7 +229,7 @@ def _done(folder: Path, name: str) -> Any:
     try:
         if rows.is_file():
             with rows.open("rb") as file:
-                table = parquet.ParquetFile(file).read()
+                table = parquet.ParquetFile(file, pre_buffer=False).read()  # as in `read_table`
             whole = int(table.schema.metadata[b"size"]) == shard.stat().st_size
             return table if whole else None
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError):

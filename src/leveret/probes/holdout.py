@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from leveret.bootstrap import paired_comparison
 from leveret.contracts import FittedProbe, Table
-from leveret.metrics import accuracy, mean_average_precision, paired_comparison
+from leveret.metrics import accuracy, mean_average_precision
 
 HELD_OUT_SHARE = 0.2
 ENOUGH_CLIPS = 20_000

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from leveret.contracts import Kind, Task
-from leveret.manifests import WHOLE_CLIP_SECONDS, ManifestError, ManifestPart, read_manifest
+from leveret.manifest_rows import ManifestError
+from leveret.manifests import WHOLE_CLIP_SECONDS, ManifestPart, read_manifest
 from leveret.tasks.divided import DividedTask
 from leveret.text import number_of
 

@@ -1,7 +1,7 @@
 """What a run folder's own files say of each other: config, scorecard, predictions. No audio, no encoder, no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose
 from statistics import fmean
 from typing import Any, Literal
@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 
 from leveret.journal import json_or_none
-from leveret.metrics import METRICS
 from leveret.prediction_scores import scores_of
 from leveret.results import TaskResult
 from leveret.runs import Predictions, Run
@@ -93,7 +92,8 @@ def check_code(run: Run, here: str) -> Check:
 
 def check_scores(key: str, result: TaskResult, predictions: Predictions) -> Check:
     """Whether the scorecard follows from the predictions."""
-    made = scores_of(predictions)
+    seeds = list(result.seeds.values())
+    made = scores_of(predictions, fmean(seeds) if seeds else result.score)
     wrong = [
         f"{name} is {_short(getattr(result, name))}, the predictions give {_short(value)}"
         for name, value in made.items()
@@ -110,7 +110,6 @@ def check_scores(key: str, result: TaskResult, predictions: Predictions) -> Chec
         wrong.append("a clip stands twice in the predictions")
     if result.clips.get("test") != len(predictions.clip):
         wrong.append(f"{result.clips.get('test')} test clips, {len(predictions.clip)} predictions")
-    seeds = list(result.seeds.values())
     if not seeds or not _alike(result.score, fmean(seeds)):
         wrong.append("the score is not the mean over the seeds")
     said = "score, interval and classes follow from the predictions"
@@ -118,7 +117,7 @@ def check_scores(key: str, result: TaskResult, predictions: Predictions) -> Chec
         if not _alike(result.score, fmean(result.folds)):
             wrong.append("the score is not the mean over the folds")
         said = f"{len(result.folds)} folds: metrics, interval and classes follow from the predictions"
-    elif seeds and not _alike(seeds[0], METRICS[predictions.metric](predictions.for_metric(), predictions.targets())):
+    elif seeds and not _alike(seeds[0], predictions.score()):
         wrong.append(f"the score is {seeds[0]:.6f} of the first seed, the predictions give another")
     if len(seeds) > 1:
         said += f"; of {len(seeds)} seeds, only the first one's predictions are kept"
@@ -138,7 +137,7 @@ def check_fold_scores(result: TaskResult, predictions: Predictions, tests: Seque
     for number, (ids, score) in enumerate(zip(tests, result.folds, strict=True), start=1):
         index = np.array([scored[one] for one in ids if one in scored], dtype=np.int64)
         part = predictions.take(index)
-        if not len(index) or not _alike(score, METRICS[part.metric](part.for_metric(), part.targets())):
+        if not len(index) or not _alike(score, replace(part, fold=()).score()):
             wrong.append(f"fold {number} has the score {score:.4f}, its predictions give another")
     return wrong
 
