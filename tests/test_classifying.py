@@ -275,6 +275,14 @@ def test_a_window_is_judged_before_the_work(trained):
         classify(files, probe, window=1.0, hop=0.0)
 
 
+def test_a_single_file_may_stand_by_itself_and_text_for_a_path(trained):
+    probe, files = trained
+    (expected,) = classify(files[:1], probe, compute=ONE_THREAD).scores
+    assert load_probe(str(probe)).encoder == load_probe(probe).encoder
+    for single in (files[0], str(files[0])):
+        np.testing.assert_array_equal(classify(single, str(probe), compute=ONE_THREAD).scores[0], expected)
+
+
 def test_the_probe_says_what_it_is_in_plain_json(trained):
     probe, files = trained
     about = classify(files[:1], probe, compute=ONE_THREAD).about

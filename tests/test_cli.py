@@ -90,6 +90,7 @@ def test_help_never_imports_torch(words):
         (["evaluate", "--encoder", "melstat"], "Did you mean 'melstats'"),
         (["evaluate", "--encoder", "melstats", "--tasks", "manifest:none.csv"], "no manifest at none.csv"),
         (["evaluate", "--encoder", "melstats", "--tasks", "/"], "no task '/', but a folder"),
+        (["evaluate", "--encoder", "melstats", "--tasks"], "no tasks are named; name some, such as mini"),
         (["evaluate", "--encoder", "x.safetensors"], "no checkpoint at x.safetensors"),
         (["evaluate", "--encoder", "py:none.py:X"], "no file 'none.py'"),
         (["evaluate", "--encoder", "none.py:X"], "such as py:none.py:X"),

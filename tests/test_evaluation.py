@@ -395,6 +395,28 @@ def test_an_unknown_name_lists_the_nearest(config, encoders, tasks, says):
         evaluate(encoders, tasks, "quick", config=config)
 
 
+def test_one_name_may_stand_by_itself_and_text_for_a_path(tone_manifest, config, tmp_path):
+    manifest, checkpoint = tone_manifest(), tiny_checkpoint(tmp_path / "tiny.safetensors")
+    vectors = embed(manifest.parent / "audio", checkpoint, compute=ONE_THREAD)
+    write_vectors(tmp_path / "v.parquet", vectors)
+    settings = replace(config, only="tones", layers="stem", vectors=f"{tmp_path}/v.parquet", output=f"{tmp_path}/runs")
+    runs = evaluate(checkpoint, f"manifest:{manifest}", "quick", config=settings)
+    assert [run.scorecard.encoder["name"] for run in runs] == ["tiny/stem", "v"]
+    assert find_runs(str(runs[0].folder))[0].scorecard == runs[0].scorecard
+    several = replace(settings, only=("tones",), layers=("stem",), vectors=(tmp_path / "v.parquet",))
+    assert (several.only, several.layers) == (settings.only, settings.layers)
+    with pytest.raises(UnknownNameError, match=f"manifest:{manifest}"):
+        evaluate(checkpoint, manifest, "quick", config=settings)
+
+
+def test_no_tasks_and_no_encoders_are_refused_before_anything_is_written(config):
+    with pytest.raises(ValueError, match="no tasks are named; name some, such as mini"):
+        evaluate("melstats", [], "quick", config=config)
+    with pytest.raises(ValueError, match="nothing to evaluate: give encoders"):
+        evaluate([], "mini", "quick", config=config)
+    assert not config.output.exists()
+
+
 SLOW_ENCODER = """
 import os, time, torch
 class Slow:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from leveret.batches import CropRule
-from leveret.checkpoint import CheckpointError, save_checkpoint
+from leveret.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from leveret.contracts import Encoder
 from leveret.loading import NotDeterministicError, NotFiniteError, create_encoder, fingerprint, load_encoder
 from leveret.registry import UnknownNameError, look_up
@@ -87,6 +87,13 @@ def test_a_checkpoint_of_a_pretraining_is_called_by_its_run(tmp_path, monkeypatc
     assert load_encoder(str(path)).name == "simclr-0"
     monkeypatch.chdir(path.parent)
     assert load_encoder("checkpoint.safetensors").name == "simclr-0"
+
+
+def test_a_checkpoint_may_be_named_by_text_or_by_a_path(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(str(path), NAME, look_up("encoders", NAME), create_encoder(NAME))
+    assert load_encoder(path).described() == load_encoder(str(path)).described()
+    assert load_checkpoint(str(path)).name == NAME
 
 
 def test_an_encoder_object_is_taken_as_it_is_in_eval_mode():

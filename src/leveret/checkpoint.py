@@ -55,7 +55,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path,
+    path: str | Path,
     name: str,
     config: EncoderConfig,
     encoder: Encoder,
@@ -76,16 +76,16 @@ def save_checkpoint(
         "extra": dict(extra or {}),
     }
     tensors = encoder.state_dict() | {f"{BESIDE}{key}": tensor for key, tensor in (beside or {}).items()}
-    write_tensors(path, {key: tensor.detach().contiguous() for key, tensor in tensors.items()}, HEADER, described)
+    write_tensors(Path(path), {key: tensor.detach().contiguous() for key, tensor in tensors.items()}, HEADER, described)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
         CheckpointError: The file is missing, torn, foreign, or its weights do not fit its config.
     """
-    tensors, described = read_tensors(path, HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
+    tensors, described = read_tensors(Path(path), HEADER, "checkpoint", CHECKPOINT_VERSION, CheckpointError)
     weights = {key: tensor for key, tensor in tensors.items() if not key.startswith(BESIDE)}
     beside = {key.removeprefix(BESIDE): tensor for key, tensor in tensors.items() if key not in weights}
     try:

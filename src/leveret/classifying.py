@@ -81,10 +81,10 @@ class Classified:
 
 
 def classify(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     probe: str | Path | TrainedProbe,
     *,
-    encoder: str | Encoder | None = None,
+    encoder: str | Path | Encoder | None = None,
     window: float | None = None,
     hop: float | None = None,
     compute: Compute = Compute(),
@@ -94,7 +94,7 @@ def classify(
     """Labels of audio files.
 
     Args:
-        inputs: Files, folders (searched for audio), or glob patterns.
+        inputs: Files, folders (searched for audio), or glob patterns; a single one may stand by itself.
         probe: A file that `leveret evaluate --save-probes` wrote, a run folder that holds one, or what `load_probe`
             made of it.
         encoder: The probe's encoder, where it cannot be made from the file alone; None makes it.
@@ -111,7 +111,8 @@ def classify(
     crop = crop_rule(window, hop, trained.crop)
     layer = trained.encoder.get("layer")
     (runner,) = runners_of([_encoder_of(trained, encoder)], compute, () if layer is None else (layer,))
-    job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
+    several = [inputs] if isinstance(inputs, str | Path) else inputs
+    job, rows = embed_files(several, runner, crop, policy=policy, reporter=reporter)
     if window is None:
         index = np.arange(len(rows.clips))
         counts = np.bincount(rows.clip, minlength=len(rows.clips))
@@ -144,7 +145,7 @@ def _values(trained: TrainedProbe, scores: NDArray[np.float32]) -> NDArray[np.fl
     return (logits.sigmoid() if trained.kind == "multi" else logits.softmax(1)).numpy()
 
 
-def _encoder_of(trained: TrainedProbe, given: str | Encoder | None) -> LoadedEncoder:
+def _encoder_of(trained: TrainedProbe, given: str | Path | Encoder | None) -> LoadedEncoder:
     """The probe's encoder, and no other.
 
     Raises:

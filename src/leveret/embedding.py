@@ -191,8 +191,8 @@ def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int 
 
 
 def embed(
-    inputs: Sequence[str | Path],
-    encoder: str | Encoder | LoadedEncoder,
+    inputs: str | Path | Sequence[str | Path],
+    encoder: str | Path | Encoder | LoadedEncoder,
     *,
     layer: str | None = None,
     window: float | None = None,
@@ -204,7 +204,7 @@ def embed(
     """Vectors of audio files.
 
     Args:
-        inputs: Files, folders (searched for audio), or glob patterns.
+        inputs: Files, folders (searched for audio), or glob patterns; a single one may stand by itself.
         encoder: A spec as `create_encoder` takes it, or an encoder, or what `load_encoder` made of one.
         layer: A key of the encoder's `layers`; None is its default embedding.
         window: Seconds of each vector's window; None is one vector a file: of the whole file up to 10 s, else the mean
@@ -223,7 +223,8 @@ def embed(
     with distributed.in_turn():
         loaded = encoder if isinstance(encoder, LoadedEncoder) else load_encoder(encoder)
     (runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
-    job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
+    several = [inputs] if isinstance(inputs, str | Path) else inputs
+    job, rows = embed_files(several, runner, crop, policy=policy, reporter=reporter)
     about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
     if window is not None:
         X = rows.vectors().astype(np.float32, copy=False)

@@ -83,7 +83,7 @@ def choose_heads(works: Sequence[Workload], entrants: Sequence[Entrant], asked: 
         work.trains = any(work.head(one.runner).readout is None for one in entrants)
 
 
-def reported(report: Path | None, works: Sequence[Workload]) -> dict[tuple[str, str], Contamination]:
+def reported(report: str | Path | None, works: Sequence[Workload]) -> dict[tuple[str, str], Contamination]:
     """What a report of `leveret data overlap` says of the tasks; nothing without one.
 
     Raises:
@@ -92,7 +92,7 @@ def reported(report: Path | None, works: Sequence[Workload]) -> dict[tuple[str, 
     if report is None:
         return {}
     tests = [(*_name(work), list_digest(scored_clips(work.folds))) for work in works]
-    return contamination_of(report, tests)
+    return contamination_of(Path(report), tests)
 
 
 def check_contamination(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
@@ -66,23 +66,26 @@ class EvaluateConfig:
 
     encoders: tuple[str | Encoder, ...] = ()
     tasks: tuple[str, ...] = ("mini",)
-    only: tuple[str, ...] = ()
+    only: str | tuple[str, ...] = ()
     data: DataRoots = DataRoots()
-    layers: tuple[str, ...] = ()
+    layers: str | tuple[str, ...] = ()
     protocol: Protocol = Protocol()
     head: Asked = "auto"
     crop: float | str | None = None
-    vectors: tuple[Path, ...] = ()
+    vectors: str | Path | tuple[str | Path, ...] = ()
     floor: bool = True
     policy: BadFilePolicy = BadFilePolicy()
     compute: Compute = Compute()
     seed: int = 0
     save_probes: bool = False
     embedding_map: bool = True
-    contamination: Path | None = None
-    output: Path = Path("runs")
+    contamination: str | Path | None = None
+    output: str | Path = Path("runs")
 
     def __post_init__(self) -> None:
+        for name in ("only", "layers", "vectors"):  # a single one may stand by itself
+            if isinstance(getattr(self, name), str | Path):
+                object.__setattr__(self, name, (getattr(self, name),))
         check_asked(self.head, self.protocol)
         if isinstance(self.crop, str) and self.crop != "clip":
             raise ValueError(f"crop={self.crop!r}; expected a number of seconds, or 'clip' for the whole clip")
@@ -113,6 +116,7 @@ class Evaluation:
         if not config.encoders and not config.vectors:
             raise ValueError("nothing to evaluate: give encoders, such as melstats, or vector files")
         self.config = config
+        vectors = tuple(map(Path, cast(tuple[str | Path, ...], config.vectors)))
         self.reporter = reporter or Reporter()
         specs = list(dict.fromkeys(config.encoders))
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs
@@ -123,9 +127,9 @@ class Evaluation:
         self.missing = found.missing
         for task in found.tasks:
             config.protocol.probe(task)  # a head that does not exist is told before hours of embedding
-            if config.protocol.draws_crops(task) and config.vectors:
+            if config.protocol.draws_crops(task) and vectors:
                 raise ValueError(
-                    f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {config.vectors[0]} holds "
+                    f"protocol 'paper' draws new crops of the audio of {task.name!r}, and {vectors[0]} holds "
                     "vectors of windows; score vector files by `cached` or `quick`"
                 )
         self.works = [Workload.make(task, config.protocol) for task in found.tasks]
@@ -138,7 +142,7 @@ class Evaluation:
                 [one], config.compute, () if one.spec == FLOOR and len(loaded) > 1 else config.layers
             )
         ]
-        self.entrants = entrants_of(self.runners, config.vectors, self.hidden_floor)
+        self.entrants = entrants_of(self.runners, vectors, self.hidden_floor)
         choose_heads(self.works, self.entrants, config.head, config.protocol)
         if distributed.world().size > 1:
             distributed.require_shared(cache_root())
@@ -165,7 +169,7 @@ class Evaluation:
             reporter.say(f"warning: {warning}")
         for entrant in shown:
             name = f"{_slug(entrant.about['name'])}-{_slug(self.config.protocol.title)}-{stamp}"
-            entrant.writer = RunWriter(self.config.output / name, self._identity(entrant))
+            entrant.writer = RunWriter(Path(self.config.output) / name, self._identity(entrant))
             if done := entrant.writer.finished():
                 reporter.say(
                     f"going on with {entrant.writer.folder}: {len(done)} of {len(self.works)} tasks are scored"
@@ -323,8 +327,8 @@ class Evaluation:
 
 
 def evaluate(
-    encoders: str | Encoder | Sequence[str | Encoder],
-    tasks: str | Sequence[str] = "mini",
+    encoders: str | Path | Encoder | Sequence[str | Path | Encoder],
+    tasks: str | Path | Sequence[str] = "mini",
     protocol: str = "cached",
     *,
     config: EvaluateConfig = EvaluateConfig(),
@@ -344,10 +348,11 @@ def evaluate(
     Raises:
         ValueError: A user's mistake, in one sentence; subclasses say which.
     """
-    many = (encoders,) if isinstance(encoders, str | Encoder) else tuple(encoders)
-    specs = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    many = (encoders,) if isinstance(encoders, str | Path | Encoder) else encoders
+    entrants = tuple(str(one) if isinstance(one, Path) else one for one in many)
+    specs = (str(tasks),) if isinstance(tasks, str | Path) else tuple(tasks)
     named = replace(config.protocol, name=protocol)
-    return Evaluation(replace(config, encoders=many, tasks=specs, protocol=named), reporter).run()
+    return Evaluation(replace(config, encoders=entrants, tasks=specs, protocol=named), reporter).run()
 
 
 def _slug(text: str) -> str:

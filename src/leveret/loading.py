@@ -99,7 +99,7 @@ class LoadedEncoder:
         }
 
 
-def create_encoder(spec: str, seed: int = 0) -> Encoder:
+def create_encoder(spec: str | Path, seed: int = 0) -> Encoder:
     """The encoder of a spec, in eval mode.
 
     Args:
@@ -120,12 +120,13 @@ def is_own(spec: str) -> bool:
     return spec in entries("encoders") or (spec.endswith(CHECKPOINT_SUFFIX) and ":" not in spec)
 
 
-def load_encoder(spec: str | Encoder, seed: int = 0) -> LoadedEncoder:
+def load_encoder(spec: str | Path | Encoder, seed: int = 0) -> LoadedEncoder:
     """As `create_encoder`, with the identity; an encoder object is taken as it is."""
     if isinstance(spec, Encoder):
         name = type(spec).__name__
         digest = weights_digest(spec)
         return LoadedEncoder(name, name, spec.eval(), digest, {"class": name}, "encoder object", foreign=True)
+    spec = str(spec)
     prefix, colon, rest = spec.partition(":")
     if colon and prefix in entries("adapters"):
         found: Foreign = look_up("adapters", prefix)(rest)
@@ -202,9 +203,13 @@ def find_tasks(
         data: Where published datasets lie.
 
     Raises:
-        DatasetError: A dataset is not there, or is not as it was published; of the suite `hares`, none is there.
+        DatasetError: A dataset is not there, or is not as it was published; of the suite `hares`, none is there, or
+            none that `only` keeps.
         UnknownNameError: No such spec, or `only` names a task that none of them has.
+        ValueError: No specs.
     """
+    if not specs:
+        raise ValueError("no tasks are named; name some, such as mini or manifest:FILE (`leveret list tasks`)")
     tasks: list[Task] = []
     missing: dict[str, str] = {}
     for spec in specs:
@@ -225,6 +230,8 @@ def find_tasks(
         if name not in [*missing, *(task.name for task in tasks)]:
             raise unknown_name("task to keep", name, [task.name for task in tasks])
     tasks = [task for task in tasks if not only or task.name in only]
+    if not tasks:  # all that are to be kept are missing
+        raise MissingDatasetError("\n".join(dict.fromkeys(missing[name] for name in only)))
     if crop == "clip":
         tasks = [replace(task, crop_seconds=LONGEST_CLIP_SECONDS, whole_clip=True) for task in tasks]
     elif crop is not None:

@@ -148,7 +148,7 @@ def save_probe(path: Path, probe: TrainedProbe) -> None:
     write_tensors(path, tensors, _HEADER, described)
 
 
-def load_probe(path: Path) -> TrainedProbe:
+def load_probe(path: str | Path) -> TrainedProbe:
     """Read a trained probe.
 
     Args:
@@ -158,6 +158,7 @@ def load_probe(path: Path) -> TrainedProbe:
         ProbeFileError: The file is missing, torn, foreign, of a newer format, or does not fit together; of a folder, it
             holds none or several.
     """
+    path = Path(path)
     if path.is_dir():
         path = _only_probe(path)
     tensors, described = read_tensors(path, _HEADER, "trained probe", PROBE_VERSION, ProbeFileError)

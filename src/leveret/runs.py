@@ -213,13 +213,13 @@ class Run:
         return list(task_keys([(one.suite, one.task) for one in self.scorecard.tasks]))
 
 
-def find_runs(path: Path) -> list[Run]:
+def find_runs(path: str | Path) -> list[Run]:
     """The run at a path, or all runs below it, oldest first.
 
     Raises:
         RunError: There is none.
     """
-    runs = [_run_of(card) for card in _scorecards(path)]
+    runs = [_run_of(card) for card in _scorecards(Path(path))]
     if not runs:
         raise RunError(
             f"no finished run at {path}: expected a folder with scorecard.json; make one with `leveret evaluate`"

@@ -134,6 +134,13 @@ def test_where_nothing_is_there_every_source_is_named(tmp_path):
     assert all(dataset.source in str(found.value) for dataset in datasets().values())
 
 
+def test_where_all_that_is_to_be_kept_is_missing_its_source_alone_is_named(root, tmp_path):
+    (tmp_path / "esc50").symlink_to(root / "esc50")
+    with pytest.raises(MissingDatasetError, match="no TUT") as found:
+        find_tasks(["hares"], ["tut18"], data=DataRoots(root=tmp_path))
+    assert "VoxForge" not in str(found.value)
+
+
 def test_one_task_of_a_dataset_goes_by_its_own_name(root):
     data = DataRoots(root=root)
     assert [task.name for task in find_tasks(["nsynth_pitch"], data=data).tasks] == ["nsynth_pitch"]
