@@ -74,6 +74,27 @@ def test_log_mels_are_mixed_before_the_network(spec, waves):
     assert abs(found[0] - plain[0]).max() < 1e-5
 
 
+@pytest.mark.parametrize("device", ["meta", "hpu", "cuda:99", "gpu", ""])
+def test_a_device_that_computes_nothing_here_is_refused(device):
+    with pytest.raises(ValueError, match=rf"device '{device}' cannot be used here \(.+\); try --device cpu"):
+        Compute(device=device).torch_device()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"dtype": "bfloat16"}, "leave out dtype=bfloat16, for"),
+        ({"compile": True}, "leave out compile=True, for"),
+        ({"dtype": "bfloat16", "compile": True}, "leave out dtype=bfloat16 and compile=True, for"),
+    ],
+)
+def test_what_leveret_does_to_no_network_but_its_own_is_refused_by_name(asked, told):
+    loaded = load_encoder("slowfast_nfnet_tiny")
+    loaded.encoder.convertible = False
+    with pytest.raises(ValueError, match=told):
+        runners_of([loaded], Compute(device="cpu", **asked))
+
+
 @pytest.mark.parametrize(
     ("seconds", "asked", "expected"), [(10.0, None, 32), (40.0, None, 8), (400.0, None, 1), (40.0, 20, 20)]
 )

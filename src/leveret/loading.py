@@ -153,6 +153,8 @@ def load_encoder(spec: str | Path | Encoder, seed: int = 0) -> LoadedEncoder:
             )
         forms = ["FILE.safetensors", *(f"{prefix}:..." for prefix in entries("adapters")), *entries("encoders")]
         raise unknown_name("encoder", spec, forms)
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed={seed}; expected -2**63 to 2**64 - 1, which torch's generators take")
     chosen: EncoderConfig = look_up("encoders", spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -82,8 +82,10 @@ class Compute:
             mps = torch.backends.mps.is_available()
             return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
         try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError) as error:
+            found = torch.empty(0, device=self.device)
+            found.cpu()  # which "meta", where nothing is ever computed, refuses
+            return found.device
+        except (RuntimeError, AssertionError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"device {self.device!r} cannot be used here ({reason}); try --device cpu") from error
 
@@ -103,10 +105,11 @@ class Network:
     """
 
     def __init__(self, loaded: LoadedEncoder, compute: Compute) -> None:
-        if not loaded.encoder.convertible and (compute.compile or compute.dtype != "float32"):
+        changes = [f"dtype={compute.dtype}"] * (compute.dtype != "float32") + ["compile=True"] * compute.compile
+        if changes and not loaded.encoder.convertible:
             raise ValueError(
-                f"{loaded.name} is somebody else's encoder, whose network leveret does not change: "
-                f"dtype={compute.dtype} and compile={compute.compile} are for leveret's own; leave them out"
+                f"{loaded.name} is somebody else's encoder, whose network leveret does not change; leave out "
+                f"{' and '.join(changes)}, for leveret's own only"
             )
         self.loaded = loaded
         self.device = compute.torch_device()

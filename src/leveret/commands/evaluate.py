@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from leveret.contracts import Task
     from leveret.workload import Plan
 
+MOST_SEEDS = 1000  # far more than anybody waits for; a number with too many digits would only fill memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -115,6 +117,8 @@ class Evaluate:
         from leveret.protocols import Protocol
         from leveret.runner import Compute
 
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            raise ValueError(f"--seeds {self.seeds}: expected how many to train with, 1 to {MOST_SEEDS}")
         protocol = Protocol(
             name=self.protocol, head=self.probe, steps=self.steps, seeds=tuple(range(self.seeds)),
             check_rates=self.check_rates, average=self.average,
