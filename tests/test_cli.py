@@ -1,6 +1,8 @@
 """The command line: help, names, errors a person can act on."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -131,6 +133,38 @@ def test_a_users_mistake_is_one_clear_error(capsys, monkeypatch, tmp_path, words
     assert out == ""
     assert not (tmp_path / "runs").exists()
     assert not list((tmp_path / "home").glob("mini*")), "the suite was made first"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["embed", "--help"], ["--version"]])
+@pytest.mark.parametrize(("where", "says"), [("/dev/full", "cannot be written (No space left"), ("&-", "is closed")])
+def test_standard_output_that_takes_nothing_is_one_clear_error(words, where, says):
+    shell = ["sh", "-c", f'exec "$0" -m leveret "$@" >{where}', sys.executable, *words]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"leveret: error: standard output {says}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_closed_standard_streams_are_one_clear_error_or_nothing(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.stdin", None)
+    status, _, err = leveret(capsys, "embed", "-", "-o", tmp_path / "v.npz", "--encoder", "melstats")
+    assert (status, err.startswith("leveret: error: standard input is closed")) == (2, True)
+    done = subprocess.run(["sh", "-c", 'exec "$0" -m leveret nothing 2>&-', sys.executable])
+    assert done.returncode == 2
+
+
+def test_a_second_ctrl_c_ends_the_process_without_a_word(capsys, monkeypatch):
+    def stopped(name, words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", stopped)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert leveret(capsys, "list")[0] == 130
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_choice_that_there_is_not_is_told_as_any_unknown_name(capsys):

@@ -5,6 +5,7 @@ Each command is a dataclass in `leveret.commands`; tyro makes its options from t
 
 import ast
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -65,6 +66,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where a command says so, 2 for a user's mistake, 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stderr is None:  # closed, as standard output may be: a file that is opened now would take its number
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    try:
+        if sys.stdout is None:
+            raise ValueError("standard output is closed; send it to a file, or to /dev/null")
+        try:
+            return _answer(words)
+        finally:
+            _flush()
+    except RankLostError as error:
+        # the rank that ended told why, and torchrun which one it was
+        if int(os.environ.get("RANK", "0")) == 0:
+            sys.stderr.write("leveret: error: " + printable(error) + "\n")
+        return 2
+    except KeyboardInterrupt:
+        # a second one would break into what Python does at its exit
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.stderr.write("\nleveret: stopped; what was finished is kept, and the same command goes on from there\n")
+        return 130
+    except BrokenPipeError:
+        # the reader of a pipe went away: nothing to say, and nobody to say it to
+        return 141
+    except (ValueError, OSError) as error:
+        if os.environ.get("LEVERET_DEBUG"):
+            raise
+        sys.stderr.write("leveret: error: " + printable(error, keep="\n") + "\n")
+        return 2
+
+
+def _answer(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         lines = [f"  {name:<12}{what}" for name, (_, _, what) in COMMANDS.items()]
         sys.stdout.write(USAGE.format(commands="\n".join(lines)))
@@ -74,25 +105,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"leveret {__version__}\n")
         return 0
+    return _run(words[0], words[1:])
+
+
+def _flush() -> None:
+    """Write what still waits for standard output: Python would tell of a full disk at its exit, by a traceback."""
     try:
-        return _run(words[0], words[1:])
-    except RankLostError as error:
-        # the rank that ended told why, and torchrun which one it was
-        if int(os.environ.get("RANK", "0")) == 0:
-            sys.stderr.write("leveret: error: " + printable(error) + "\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\nleveret: stopped; what was finished is kept, and the same command goes on from there\n")
-        return 130
-    except BrokenPipeError:
-        # the reader of a pipe went away: nothing to say, and nobody to say it to
+        sys.stdout.flush()
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (ValueError, OSError) as error:
-        if os.environ.get("LEVERET_DEBUG"):
+        if isinstance(error, BrokenPipeError):
             raise
-        sys.stderr.write("leveret: error: " + printable(error, keep="\n") + "\n")
-        return 2
+        raise OSError(f"standard output cannot be written ({error.strerror}); send it elsewhere") from error
 
 
 def command_class(name: str) -> Any:

@@ -92,6 +92,8 @@ def in_time(seconds: float) -> str:
 
 def standard_input_lines() -> list[str]:
     """Names from standard input, one a line, empty lines left out; they may be no text, as names of files may."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, and - reads names from it; send it a list, or name the files")
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     return [line.rstrip("\n") for line in sys.stdin if line.strip()]
