@@ -287,8 +287,16 @@ def test_evaluate_compare_and_cache_work_together(capsys, tone_manifest, tmp_pat
     status, out, _ = leveret(capsys, "cache", "ls", "--json")
     assert len(json.loads(out)) == 6
     assert leveret(capsys, "cache", "verify")[0] == 0
+    for days in ("-1", "nan"):
+        status, _, err = leveret(capsys, "cache", "gc", "--days", days)
+        assert (status, f"--days {days}: expected 0, which deletes everything, or more" in err) == (2, True)
+    assert json.loads(leveret(capsys, "cache", "gc", "--json")[1]) == []
+    (one, *others) = json.loads(leveret(capsys, "cache", "ls", "--json")[1])
+    os.utime(Path(one["folder"]) / "identity.json", (0, 0))
+    (deleted,) = json.loads(leveret(capsys, "cache", "gc", "--json")[1])
+    assert (deleted["folder"], len(others)) == (one["folder"], 5)
     status, out, _ = leveret(capsys, "cache", "gc", "--days", "0")
-    assert "6 of 6 stores deleted" in out
+    assert "5 of 5 stores deleted" in out
     status, out, _ = leveret(capsys, "cache", "ls", "--json")
     assert json.loads(out) == []
 
@@ -333,6 +341,20 @@ def test_evaluate_prints_json_alone_on_standard_output(capsys, tone_manifest, tm
     assert status == 0
     (card,) = json.loads(out)
     assert card["tasks"][0]["task"] == "tones"
+
+
+def test_a_dry_run_prints_its_plan_as_json_alone_and_writes_nothing(capsys, tone_manifest, tmp_path):
+    words = ["evaluate", "--encoder", "slowfast_nfnet_tiny", "--protocol", "quick", "-o", tmp_path / "runs", "--json"]
+    status, out, err = leveret(capsys, *words, "--tasks", f"manifest:{tone_manifest()}", "--dry-run")
+    assert status == 0, err
+    plan = json.loads(out)
+    assert (plan["floor"], plan["embedding_seconds"] > 0) == ("melstats", True)
+    same = {"task": "tones", "num_windows": 60, "num_cached": 0, "num_drawn": 0, "dtype": "float32"}
+    assert plan["rows"] == [
+        {**same, "encoder": "melstats", "num_bytes": 60 * 240 * 4},
+        {**same, "encoder": "slowfast_nfnet_tiny", "num_bytes": 60 * 96 * 4},
+    ]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_warning_is_said_once_and_the_floors_windows_are_told(capsys, tone_manifest, tmp_path):

@@ -13,6 +13,8 @@ from leveret.commands.table import print_table
 from leveret.text import number_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from leveret.cache import StoredRows
 
 
@@ -33,18 +35,23 @@ class Cache:
     days: float = 30.0
     """gc: delete what was not used for so many days; 0 deletes everything."""
     json: bool = False
-    """Print JSON on standard output."""
+    """Print JSON on standard output: of ls and verify what there is, of gc what was deleted."""
 
     def run(self) -> int:
         """Exit status 1 where verify finds damaged rows."""
         from leveret.cache import remove, stores
         from leveret.home import cache_root
 
+        if not self.days >= 0:
+            raise ValueError(f"--days {self.days:g}: expected 0, which deletes everything, or more")
         found = list(stores(cache_root(), verify=self.action == "verify"))
         if self.action == "gc":
             old = [store for store in found if time.time() - store.last_used >= 86_400 * self.days]
             for store in old:
                 remove(store)
+            if self.json:
+                _write_json(old)
+                return 0
             freed = sum(store.num_bytes for store in old)
             out.print(
                 f"{len(old)} of {len(found)} stores deleted, {in_bytes(freed)} freed in {safe(cache_root())}",
@@ -52,8 +59,7 @@ class Cache:
             )
             return 0
         if self.json:
-            rows = [asdict(store) | {"folder": str(store.folder)} for store in found]
-            sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+            _write_json(found)
         else:
             cells = [
                 [
@@ -76,6 +82,11 @@ class Cache:
                 for name in store.spoilt:
                     out.print(f"{safe(store.folder)}: {name} is damaged; the next run mends it", soft_wrap=True)
         return 1 if any(store.num_damaged or store.spoilt for store in found) else 0
+
+
+def _write_json(found: "Sequence[StoredRows]") -> None:
+    rows = [asdict(store) | {"folder": str(store.folder)} for store in found]
+    sys.stdout.write(json.dumps(rows, indent=1) + "\n")
 
 
 def _encoder_of(store: "StoredRows") -> str:

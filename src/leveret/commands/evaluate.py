@@ -1,9 +1,10 @@
 """`leveret evaluate`: score encoders on tasks."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -102,7 +103,7 @@ class Evaluate:
     dry_run: bool = False
     """Print the plan (windows, bytes, time from 32 windows) and stop."""
     json: bool = False
-    """Print the scorecards as JSON on standard output."""
+    """Print the scorecards, or the plan of a dry run, as JSON on standard output."""
 
     def run(self) -> int:
         """Plan, evaluate, show."""
@@ -150,7 +151,9 @@ class Evaluate:
         plan = evaluation.plan() if distributed.is_first() else None
         floor = FLOOR if evaluation.hidden_floor else ""
         if self.dry_run:
-            if plan:
+            if plan and self.json:
+                sys.stdout.write(json.dumps(_plan_as_json(plan, floor), indent=1) + "\n")
+            elif plan:
                 _print_plan(plan, floor)
             return 0
         for line in _plan_lines(plan, floor) if plan else []:
@@ -203,6 +206,12 @@ def _plan_lines(plan: "Plan", floor: str) -> list[str]:
     if half:
         lines.append(f"stored as float16, since float32 would take over 10 GB: {', '.join(half)}")
     return lines
+
+
+def _plan_as_json(plan: "Plan", floor: str) -> dict[str, Any]:
+    counts = ("windows", "cached", "drawn", "bytes")
+    rows = [{f"num_{name}" if name in counts else name: value for name, value in row.items()} for row in plan.rows]
+    return {"floor": floor or None, "embedding_seconds": plan.seconds, "rows": rows}
 
 
 def _print_plan(plan: "Plan", floor: str) -> None:
