@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from leveret import cli
+from leveret.evaluation import Evaluation
 from leveret.vectors import read_vectors
 
 
@@ -371,6 +372,33 @@ def test_a_warning_is_said_once_and_the_floors_windows_are_told(capsys, tone_man
     assert warning in err, "standard output has the scorecards alone"
     _, _, err = leveret(capsys, *words, "--no-floor")
     assert "plan: 60 windows, 60 of them cached; " in err
+
+
+def test_an_error_says_where_finished_tasks_are_kept_and_compare_what_to_do_with_them(
+    capsys, tone_manifest, tmp_path, monkeypatch
+):
+    score, runs = Evaluation._score, tmp_path / "runs"
+
+    def failing(self, reading, reporter):
+        if reading.key == "tones-2":
+            raise ValueError("something is wrong")
+        return score(self, reading, reporter)
+
+    words = ["evaluate", "--encoder", "melstats", "--protocol", "quick", "-o", runs, "--tasks"]
+    words += [f"manifest:{tone_manifest(name)}" for name in ("one", "two")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluation, "_score", failing)
+        status, _, err = leveret(capsys, *words)
+    (partial,) = runs.iterdir()
+    kept = f"finished tasks are kept in {partial}, and the same command goes on there"
+    assert (status, err.splitlines()[-2:]) == (2, ["leveret: error: something is wrong", kept])
+    for command in ("compare", "report"):
+        status, _, err = leveret(capsys, command, partial)
+        assert status == 2
+        assert f"{partial} is of an unfinished run" in err
+        assert f"or name the folder above, {runs}" in err
+    status, _, err = leveret(capsys, *words)
+    assert (status, "1 of 2 tasks are scored" in err.replace("\n", " ")) == (0, True)
 
 
 @pytest.fixture

@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("LEVERET_DEBUG"):
             raise
-        sys.stderr.write("leveret: error: " + printable(error, keep="\n") + "\n")
+        said = [error, *getattr(error, "__notes__", ())]
+        sys.stderr.write("leveret: error: " + "\n".join(printable(one, keep="\n") for one in said) + "\n")
         return 2
 
 

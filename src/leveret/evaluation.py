@@ -196,10 +196,10 @@ class Evaluation:
             for why in filter(None, map(write_run_page, runs)):
                 self.reporter.say(why)
             return runs
-        except BaseException:
-            for entrant in shown:
-                if entrant.writer is not None:
-                    entrant.writer.abandon()
+        except BaseException as error:
+            for writer in filter(None, [entrant.writer for entrant in shown]):
+                if writer.abandon():
+                    error.add_note(f"finished tasks are kept in {writer.partial}, and the same command goes on there")
             raise
 
     def _embed(self, work: Workload, key: str, reporter: Reporter) -> list[_Reading]:

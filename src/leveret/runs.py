@@ -172,11 +172,16 @@ class RunWriter:
         self._unlock()
         return self.folder
 
-    def abandon(self) -> None:
-        """Remove the folder if no task was finished; otherwise it waits to be taken up again."""
+    def abandon(self) -> bool:
+        """Remove the folder if no task was finished; otherwise it waits to be taken up again.
+
+        Returns:
+            Whether it waits.
+        """
         if self.partial.exists() and not self.finished():
             rmtree(self.partial)
         self._unlock()
+        return self.partial.exists()
 
 
 class RunLog(Reporter):
@@ -220,6 +225,11 @@ def find_runs(path: str | Path) -> list[Run]:
         RunError: There is none.
     """
     runs = [_run_of(card) for card in _scorecards(Path(path))]
+    if not runs and Path(path).name.endswith((PARTIAL, f"{PARTIAL}.lock")):
+        raise RunError(
+            f"{path} is of an unfinished run, with which the same `leveret evaluate` goes on; leave it out, or name "
+            f"the folder above, {Path(path).absolute().parent}, of which finished runs alone are taken"
+        )
     if not runs:
         raise RunError(
             f"no finished run at {path}: expected a folder with scorecard.json; make one with `leveret evaluate`"
