@@ -39,6 +39,7 @@ def test_the_digest_is_of_what_decides_the_losses():
         ({"batch": 0}, "batch=0; expected 1 or more"),
         ({"micro_batch": -1}, "micro_batch=-1; expected 1 or more"),
         ({"rate": -1.0}, "rate=-1.0; expected 0 or more"),
+        ({"seed": 2**63}, r"seed=9223372036854775808; expected 0 to 2\*\*63 - 1"),
         ({"rate": float("nan")}, "rate=nan; expected a number such as 0.0002"),
         ({"objective_config": SimCLRConfig(crop_seconds=-1.0)}, "crop_seconds=-1.0; expected 0.025"),
         ({"objective_config": SimCLRConfig(crop_seconds=float("nan"))}, "crop_seconds=nan; expected 0.025"),

@@ -90,6 +90,8 @@ class PretrainConfig:
         for name in ("warmup_steps", "probe_every", "rate", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}; expected 0 or more")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed={self.seed}; expected 0 to 2**63 - 1, which all generators take")
         if not math.isfinite(self.rate):
             raise ValueError(f"rate={self.rate}; expected a number such as {PEAK_RATE:g}")
         crop = self.objective_config.crop_seconds
