@@ -115,6 +115,27 @@ def test_help_never_imports_torch(words):
         (["classify", "--probe", "none.safetensors", "a.wav", "--top", "-1"], "--top -1"),
         (["embed", "none.wav", "-o", "v.parquet", "--encoder", "melstats"], "no audio at 'none.wav'"),
         (["embed", "none.wav", "-o", "v.csv"], "ends in '.csv'"),
+        *[
+            (
+                ["embed", "none.wav", "-o", "v.npz", "--encoder", "melstats", "--window", seconds],
+                f"window={said} s; expec",
+            )
+            for seconds, said in [
+                ("inf", "inf"),
+                ("nan", "nan"),
+                ("1e9", "1000000000.0"),
+                ("-1", "-1.0"),
+                ("0.02", "0.02"),
+            ]
+        ],
+        *[
+            (
+                ["embed", "none.wav", "-o", "v.npz", "--encoder", "melstats", "--window", "1", "--hop", seconds],
+                "expected 0.01",
+            )
+            for seconds in ("1e-9", "0", "nan", "inf")
+        ],
+        (["evaluate", "--encoder", "melstats", "--crop", "inf"], "crop=inf s; expected 0.025"),
         (["embed", "none.wav", "-o", "none/v.npz"], "does not exist"),
         (["evaluate", "--encoder", "melstats", "--tasks", "hear-tasks:none"], "no folder 'none'"),
         (["evaluate", "--encoder", "melstats", "--tasks", "xares-tars:."], "no task at '.'"),

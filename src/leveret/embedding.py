@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS, find_audio
 from leveret.bad_files import BadFilePolicy
-from leveret.batches import Batch, CropRule, RowPlan, in_reading_order, plan_rows, read_batches
+from leveret.batches import GRID_SECONDS, Batch, CropRule, RowPlan, in_reading_order, plan_rows, read_batches
 from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
 from leveret.contracts import Encoder
 from leveret.gathering import gather_rows, opened
 from leveret.home import cache_root
-from leveret.loading import LoadedEncoder, load_encoder
+from leveret.loading import LONGEST_CLIP_SECONDS, LoadedEncoder, load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
@@ -253,12 +253,15 @@ def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> C
     """The rule of a window and a hop in seconds; `otherwise` where there is no window.
 
     Raises:
-        ValueError: A window that is too short, or a hop without one.
+        ValueError: A window or a hop out of range, or a hop without a window.
     """
-    if window is not None and not window >= MIN_SECONDS:
-        raise ValueError(f"window={window} s; expected {MIN_SECONDS} or more")
-    if hop is not None and not hop > 0:
-        raise ValueError(f"hop={hop} s; expected a number above 0")
+    # a window is padded to its length, and a hop below the front end's gives the same vectors again and again
+    for name, value, least, why in (
+        ("window", window, MIN_SECONDS, "one analysis window"),
+        ("hop", hop, GRID_SECONDS, "the hop of the front end"),
+    ):
+        if value is not None and not least <= value <= LONGEST_CLIP_SECONDS:
+            raise ValueError(f"{name}={value} s; expected {least} ({why}) to {LONGEST_CLIP_SECONDS:.0f}")
     if hop is not None and window is None:
         raise ValueError(f"hop={hop} s goes with a window, and none is given; give its seconds as window")
     return otherwise if window is None else CropRule(seconds=window, hop=hop)
