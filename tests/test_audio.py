@@ -353,6 +353,17 @@ def test_nothing_found_is_an_error_that_names_the_input(tmp_path):
         find_audio([])
 
 
+def test_a_named_file_or_link_that_leads_nowhere_is_found_where_others_are(tmp_path):
+    there = touch(tmp_path / "a" / "1.wav")
+    link = tmp_path / "a" / "2.wav"
+    link.symlink_to(tmp_path / "gone.wav")
+    names = [tmp_path / "none.wav", tmp_path / f"{'x' * 300}.wav", tmp_path / "a"]
+    assert find_audio(names) == [*names[:2], there, link]
+    for slip in ("folder", "a*.wav", "none.bin"):
+        with pytest.raises(AudioError, match="no audio at"):
+            find_audio([there, tmp_path / slip])
+
+
 def test_fit_cuts_and_pads_at_the_end():
     wave = np.array([1, 2, 3], np.float32)
     np.testing.assert_array_equal(fit(wave, 2), [1, 2])

@@ -9,6 +9,7 @@ import soundfile
 
 import leveret.tars as tars
 from leveret.audio import AudioError, find_audio, load, read_info
+from leveret.bad_files import BadFilePolicy
 from leveret.batches import CropRule
 from leveret.cli import main
 from leveret.clips import Clip
@@ -157,6 +158,17 @@ def test_a_compressed_archive_is_refused_with_advice(tmp_path, capsys, ending):
         said = capsys.readouterr().err
         assert "it is compressed, so that nothing in it can be read in place; decompress it" in said
         assert said.count("\n") == 1
+
+
+def test_a_name_that_is_not_in_its_archive_is_one_bad_file_among_others(tmp_path, shard):
+    packed_up = tmp_path / "s.tar.gz"
+    with tarfile.open(packed_up, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("a.flac"), io.BytesIO())
+    inputs = [shard / "in/4.flac", shard / "none.flac", packed_up / "a.flac"]
+    skipped = embed(inputs, "melstats", policy=BadFilePolicy("skip")).about["skipped"]
+    assert list(skipped) == [str(path) for path in inputs[1:]]
+    assert "no such file among the" in skipped[str(inputs[1])]
+    assert "it is compressed" in skipped[str(inputs[2])]
 
 
 def cut(shard, num_bytes):

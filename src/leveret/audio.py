@@ -177,32 +177,48 @@ def span_frames(info: AudioInfo, start: float, end: float | None, path: Source) 
 def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
     """Files named outright, audio files below folders and in tar archives, and what glob patterns match of all.
 
-    Each once; sorted, but for archives, whose files come in the order in which they lie.
+    Each once; sorted, but for archives, whose files come in the order in which they lie. A file that is named and not
+    there is among them where others are there, for its reader to refuse or to count; so is a link that leads nowhere.
 
     Raises:
         AudioError: A name that is nothing of these, or nothing found at all.
     """
     found: dict[str, Path] = {}
+    missing: dict[str, AudioError] = {}
     for name in inputs:
         # not Path.expanduser, which fails on a file that is called ~x.wav
         path = Path(os.path.expanduser(name))
-        outright = path.exists() or _member(path) is not None
-        named = [path] if outright else sorted(Path(match) for match in glob(str(path), recursive=True))
-        matches = [match for one in named for match in _audio_at(one)]
-        if not matches:
-            raise AudioError(
-                f"no audio at {_shown(path)}: expected a file, a folder with audio files, or a glob pattern"
-            )
+        try:
+            matches = _matches(path)
+        except AudioError as error:
+            # a folder or a pattern may stand for thousands, so a slip in it is no bad file
+            if path.suffix.lower() not in SUFFIXES or any(letter in path.name for letter in "*?"):
+                raise
+            matches = [path]
+            missing.setdefault(os.path.abspath(path), error)
         for match in matches:
             found.setdefault(os.path.abspath(match), match)
     if not found:
         raise AudioError("no audio files were given; name files, folders or glob patterns")
+    if len(missing) == len(found):
+        raise next(iter(missing.values()))
     return list(found.values())
+
+
+def _matches(path: Path) -> list[Path]:
+    outright = os.path.exists(path) or _member(path) is not None  # Path.exists fails on a name that is too long
+    named = [path] if outright else sorted(Path(match) for match in glob(str(path), recursive=True))
+    matches = [match for one in named for match in _audio_at(one)]
+    if not matches:
+        raise AudioError(f"no audio at {_shown(path)}: expected a file, a folder with audio files, or a glob pattern")
+    return matches
 
 
 def _audio_at(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        # a link that leads nowhere is a file that is missing
+        found = [one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES]
+        return sorted(one for one in found if one.is_file() or (one.is_symlink() and not one.exists()))
     if not is_tar(path):
         return [path]
     try:

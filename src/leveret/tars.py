@@ -11,6 +11,7 @@ import json
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -151,7 +152,8 @@ def left_out(paths: Sequence[Path]) -> dict[Path, int]:
     for path in paths:
         archive = next((one for one in path.parents if is_tar(one)), None)
         if archive is not None and archive not in found:
-            found[archive] = index_of(archive).skipped
+            with suppress(OSError):  # one that cannot be read makes bad files of those that are named in it
+                found[archive] = index_of(archive).skipped
     return {archive: count for archive, count in found.items() if count}
 
 
