@@ -1,11 +1,21 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from leveret.results import ResultError, Scorecard, TaskResult
-from leveret.runs import Predictions, RunError, RunWriter, find_runs, read_predictions, task_keys, write_predictions
+from leveret.runs import (
+    Predictions,
+    RunError,
+    RunWriter,
+    check_place,
+    find_runs,
+    read_predictions,
+    task_keys,
+    write_predictions,
+)
 
 CONFIG = {"encoder": {"digest": "abc"}, "seeds": (0, 1)}
 
@@ -102,6 +112,20 @@ def test_a_run_of_the_same_config_is_taken_up_after_a_crash(tmp_path):
     writer.add("u", result("u"), MULTI)
     assert writer.finish(card(result("t", 0.25), result("u")), "") == tmp_path / "first"
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_folder_that_no_run_could_be_put_in_is_refused(tmp_path, monkeypatch):
+    check_place(tmp_path / "new" / "runs")
+    (tmp_path / "runs.csv").write_text("a")
+    (tmp_path / "gone").symlink_to(tmp_path / "none")
+    for folder in ("runs.csv", "runs.csv/deeper", "gone"):
+        with pytest.raises(
+            ValueError, match=f"{folder.split('/')[0]} is no folder; expected one to put run folders in"
+        ):
+            check_place(tmp_path / folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as root everything can be written
+    with pytest.raises(ValueError, match=r"cannot be written in; give another one for the runs than .*/new/runs"):
+        check_place(tmp_path / "new" / "runs")
 
 
 def test_a_run_of_another_config_is_left_alone(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import os
+from errno import ENOSPC
 
 import numpy as np
 import pyarrow as pa
@@ -141,11 +143,17 @@ def test_what_is_no_parquet_is_refused(tmp_path):
     assert "leveret embed" in complaint(tmp_path / "none.parquet")
 
 
-def test_a_path_that_could_not_be_written_is_refused_before_the_work(tmp_path, vectors):
+def test_a_path_that_could_not_be_written_is_refused_before_the_work(tmp_path, vectors, monkeypatch):
     with pytest.raises(VectorsError, match=r"ends in '\.csv'; expected \.parquet or \.npz"):
         check_format(tmp_path / "v.csv")
     with pytest.raises(VectorsError, match="does not exist"):
         write_vectors(tmp_path / "none" / "v.npz", vectors)
+    (tmp_path / "d.npz").mkdir()
+    with pytest.raises(VectorsError, match=r"d.npz is a folder; give the name of a file"):
+        check_format(tmp_path / "d.npz")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as root everything can be written
+    with pytest.raises(VectorsError, match=r"the folder .* of v.npz cannot be written in"):
+        check_format(tmp_path / "v.npz")
 
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path, vectors, monkeypatch):
@@ -153,9 +161,9 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path, vectors, monkeypatch)
 
     def fail(table, file, **settings):
         file.write(b"half")
-        raise OSError("No space left on device")
+        raise OSError(ENOSPC, "No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(VectorsError, match=r"v.parquet could not be written \(No space left on device\); make room"):
         write_vectors(tmp_path / "v.parquet", vectors)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("v.parquet", b"old")]

@@ -32,7 +32,7 @@ from leveret.provenance import about_this_run
 from leveret.report.page import write_run_page
 from leveret.results import Scorecard, TaskResult
 from leveret.runner import Compute, Runner, runners_of
-from leveret.runs import Run, RunLog, RunWriter, task_keys
+from leveret.runs import Run, RunLog, RunWriter, check_place, task_keys
 from leveret.scoring import score_readout, score_task
 from leveret.vector_rows import rows_of_file
 from leveret.workload import Known, Plan, Workload, plan_of
@@ -115,6 +115,8 @@ class Evaluation:
     def __init__(self, config: EvaluateConfig, reporter: Reporter | None = None) -> None:
         if not config.encoders and not config.vectors:
             raise ValueError("nothing to evaluate: give encoders, such as melstats, or vector files")
+        if distributed.is_first():
+            check_place(config.output)
         self.config = config
         vectors = tuple(map(Path, cast(tuple[str | Path, ...], config.vectors)))
         self.reporter = reporter or Reporter()

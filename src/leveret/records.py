@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from leveret.text import printable
-from leveret.vectors import check_format
+from leveret.vectors import check_format, whole_file
 
 RECORD_FORMATS = (".parquet", ".csv", ".json")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide forms count as well
@@ -28,8 +28,7 @@ def write_records(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         VectorsError: Another ending than RECORD_FORMATS, or no such folder.
     """
     check_format(path, RECORD_FORMATS)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
+    with whole_file(path) as partial:
         if path.suffix == ".parquet":
             parquet.write_table(
                 pa.table({name: pa.array(map(_encodable, of)) for name, of in columns.items()}), partial
@@ -41,9 +40,6 @@ def write_records(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
                 writer = csv.writer(file)
                 writer.writerow(map(csv_cell, columns))
                 writer.writerows(map(csv_cell, row) for row in zip(*columns.values(), strict=True))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def as_json(columns: Mapping[str, Sequence[Any]]) -> str:

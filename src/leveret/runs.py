@@ -91,6 +91,19 @@ class Predictions:
         return mean_over_folds(self.metric, self.for_metric(), self.targets(), self.folds())
 
 
+def check_place(folder: Path) -> None:
+    """Refuse a folder that no run could be put in, before any work is done; it need not be there yet.
+
+    Raises:
+        ValueError: It, or what it would be made in, is a file or cannot be written in.
+    """
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise ValueError(f"{there} is no folder; expected one to put run folders in: give another, or a new name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"the folder {there} cannot be written in; give another one for the runs than {folder}")
+
+
 class RunWriter:
     """Writes one run folder; use `finish` at the end, or `abandon`."""
 

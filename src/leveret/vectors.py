@@ -6,7 +6,8 @@ rows of one file are windows of it. An npz file holds the same as arrays, `file`
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,7 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
         VectorsError: Another ending than FORMATS.
     """
     check_format(path)
-    # a name of its own, or two processes that write one file would mix their halves
-    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with whole_file(path) as partial:
         if path.suffix == ".npz":
             np.savez(
                 partial,
@@ -75,7 +74,24 @@ def write_vectors(path: Path, vectors: VectorFile) -> None:
             table = pa.table(columns).replace_schema_metadata({"leveret": json.dumps(vectors.about)})
             with partial.open("wb") as file:  # pyarrow itself opens no path that is not UTF-8
                 parquet.write_table(table, file, row_group_size=_ROWS_AT_ONCE)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside it to write to, which takes its place once it is whole; otherwise nothing is left of it.
+
+    Raises:
+        VectorsError: The system refuses, as where the disk is full.
+    """
+    # a name of its own, or two processes that write one file would mix their halves
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
         partial.replace(path)
+    except OSError as error:
+        raise VectorsError(
+            f"{path} could not be written ({error.strerror or error}); make room, or give another place"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -84,12 +100,16 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> None:
     """Refuse a path that could not be written, before any work is done.
 
     Raises:
-        VectorsError: Another ending than those of `formats`, or no such folder.
+        VectorsError: Another ending than those of `formats`, a folder of that name, or no folder to write it in.
     """
     if path.suffix not in formats:
         raise VectorsError(f"{path} ends in {path.suffix!r}; expected {' or '.join(formats)}")
     if not path.parent.is_dir():
         raise VectorsError(f"the folder {path.parent} of {path.name} does not exist; make it first")
+    if path.is_dir():
+        raise VectorsError(f"{path} is a folder; give the name of a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise VectorsError(f"the folder {path.parent} of {path.name} cannot be written in; give another place")
 
 
 def encoder_of(path: Path) -> Mapping[str, Any]:
