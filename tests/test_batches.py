@@ -11,7 +11,7 @@ import torch
 
 from leveret import batches
 from leveret.audio import load, window_starts
-from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
+from leveret.bad_files import BadFilePolicy, TooManyBadFilesError, policy_of
 from leveret.batches import (
     GRID_SECONDS,
     CropRule,
@@ -276,6 +276,19 @@ def test_the_policy_says_how_many_clips_may_be_bad(mode, num_bad, num_clips, ref
         BadFilePolicy(mode).check(bad, num_clips)
     assert f"{num_bad} of {num_clips} clips" in str(caught.value)
     assert "clip 0 is broken" in str(caught.value)
+
+
+@pytest.mark.parametrize(("reason", "told"), [("'a' does not exist", True), ("'a' is empty (0 bytes)", False)])
+def test_paths_of_tables_are_spoken_of_only_where_a_file_is_missing(reason, told):
+    with pytest.raises(TooManyBadFilesError, match="None is left") as caught:
+        BadFilePolicy("skip").check({"a": reason}, 1)
+    assert ("relative to its folder" in str(caught.value)) == told
+
+
+def test_a_policy_may_be_given_by_its_mode_and_a_slip_in_it_is_told_at_once():
+    assert policy_of("skip") == policy_of(BadFilePolicy("skip")) == BadFilePolicy("skip")
+    with pytest.raises(ValueError, match="'skipp'; expected few, fail or skip"):
+        policy_of("skipp")
 
 
 def test_a_long_list_of_bad_clips_is_cut_with_its_count():

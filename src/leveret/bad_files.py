@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+MODES = ("few", "fail", "skip")
 _NAMES = 100
 _NAMES_OF_ALL = 10  # where every clip is bad, they are so for one reason
 
@@ -21,8 +21,12 @@ class BadFilePolicy:
         whole: Clips of the task whose parts are checked one by one: the 1 % are of them.
     """
 
-    mode: Literal["fail", "skip", "few"] = "few"
+    mode: str = "few"
     whole: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"a policy for bad files {self.mode!r}; expected {', '.join(MODES[:-1])} or {MODES[-1]}")
 
     def check(self, bad: Mapping[str, str], num_clips: int) -> None:
         """Refuse when too many of the clips are bad.
@@ -38,11 +42,17 @@ class BadFilePolicy:
             shown = _NAMES_OF_ALL if none_left else _NAMES
             named = "\n".join(f"  {reason}" for reason in list(bad.values())[:shown])
             named += f"\n  and {len(bad) - shown:,} more" if len(bad) > shown else ""
-            advice = (
-                "None is left; where files are not found: paths in a table are relative to its folder" if none_left
-                else "Mend or remove them, or give --bad-files skip to go on without them"
-            )  # fmt: skip
+            advice = "Mend or remove them, or give --bad-files skip to go on without them"
+            if none_left:
+                missing = any(reason.endswith("does not exist") for reason in bad.values())
+                hint = "; where files are not found: paths in a table are relative to its folder" if missing else ""
+                advice = f"None is left{hint}"
             raise TooManyBadFilesError(
                 f"{len(bad)} of {num_clips if none_left else whole} clips cannot be used, {allowed} may be "
                 f"(--bad-files {self.mode}):\n{named}\n{advice}"
             )
+
+
+def policy_of(given: BadFilePolicy | str) -> BadFilePolicy:
+    """A policy, which may be given by its mode alone."""
+    return BadFilePolicy(given) if isinstance(given, str) else given

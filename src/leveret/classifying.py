@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leveret.bad_files import BadFilePolicy
+from leveret.bad_files import BadFilePolicy, policy_of
 from leveret.checkpoint import CheckpointError
 from leveret.clip_scoring import clip_scores
 from leveret.contracts import Encoder
@@ -88,7 +88,7 @@ def classify(
     window: float | None = None,
     hop: float | None = None,
     compute: Compute = Compute(),
-    policy: BadFilePolicy = BadFilePolicy(),
+    policy: BadFilePolicy | str = BadFilePolicy(),
     reporter: Reporter | None = None,
 ) -> Classified:
     """Labels of audio files.
@@ -101,6 +101,7 @@ def classify(
         window: Seconds of a window, one result each; None is one result a file, the mean over the windows of the
             probe's own crop rule.
         hop: Seconds from window to window; None is `window`.
+        policy: How many files may be bad: "few", "fail", "skip", or a `BadFilePolicy`.
 
     Raises:
         ProbeFileError: Not a trained probe, or one of another encoder or version.
@@ -112,7 +113,7 @@ def classify(
     layer = trained.encoder.get("layer")
     (runner,) = runners_of([_encoder_of(trained, encoder)], compute, () if layer is None else (layer,))
     several = [inputs] if isinstance(inputs, str | Path) else inputs
-    job, rows = embed_files(several, runner, crop, policy=policy, reporter=reporter)
+    job, rows = embed_files(several, runner, crop, policy=policy_of(policy), reporter=reporter)
     if window is None:
         index = np.arange(len(rows.clips))
         counts = np.bincount(rows.clip, minlength=len(rows.clips))

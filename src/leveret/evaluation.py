@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import leveret.distributed as distributed
 from leveret.audio import MIN_SECONDS
-from leveret.bad_files import BadFilePolicy
+from leveret.bad_files import BadFilePolicy, policy_of
 from leveret.cache import digest_of
 from leveret.clips import scored_clips
 from leveret.content import code_digest
@@ -55,7 +55,7 @@ class EvaluateConfig:
         crop: None leaves each task's own crop; "clip" takes the whole clip; a number is seconds.
         vectors: Vector files to score in place of encoders.
         floor: Also score `melstats`, the floor that any useful encoder beats.
-        policy: When unreadable files stop the work.
+        policy: When unreadable files stop the work; "few", "fail", "skip", or a `BadFilePolicy`.
         compute: Where encoders run.
         seed: Draws the weights of an encoder that is given by its bare name.
         save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
@@ -74,7 +74,7 @@ class EvaluateConfig:
     crop: float | str | None = None
     vectors: str | Path | tuple[str | Path, ...] = ()
     floor: bool = True
-    policy: BadFilePolicy = BadFilePolicy()
+    policy: BadFilePolicy | str = BadFilePolicy()
     compute: Compute = Compute()
     seed: int = 0
     save_probes: bool = False
@@ -117,7 +117,8 @@ class Evaluation:
             raise ValueError("nothing to evaluate: give encoders, such as melstats, or vector files")
         if distributed.is_first():
             check_place(config.output)
-        self.config = config
+        self.policy = policy_of(config.policy)
+        self.config = replace(config, policy=self.policy)
         vectors = tuple(map(Path, cast(tuple[str | Path, ...], config.vectors)))
         self.reporter = reporter or Reporter()
         specs = list(dict.fromkeys(config.encoders))
@@ -215,7 +216,7 @@ class Evaluation:
             return []
         runners = [entrant.runner for entrant in missing if entrant.runner]
         rows_of: dict[Runner, list[Rows]] = {runner: [] for runner in runners}
-        policy = replace(self.config.policy, whole=work.num_clips())
+        policy = replace(self.policy, whole=work.num_clips())
         for job in work.jobs:
             wanting = [runner for runner in runners if any(job is one for one in work.jobs_of(runner))]
             rows = embed_job(job, wanting, policy=policy, reporter=reporter, mapped=True) if wanting else []
@@ -261,12 +262,12 @@ class Evaluation:
         task, started = work.task, time.monotonic()
         if entrant.vectors is not None:
             rows = [rows_of_file(entrant.vectors, work.clips())]
-            self.config.policy.check(rows[0].bad, len(work.clips()))
+            self.policy.check(rows[0].bad, len(work.clips()))
         device = self.config.compute.torch_device()
         with reporter.stage(f"{task.name}: {entrant.about['name']} probe", 1, "") as advance:
             # nobody reads whether the hidden floor was under-fitted, and to find out takes three times its probe
             protocol = replace(self.config.protocol, check_rates=False) if entrant.hidden else self.config.protocol
-            vectors, head = work.vectors(rows, entrant.runner, self.config.policy), work.head(entrant.runner)
+            vectors, head = work.vectors(rows, entrant.runner, self.policy), work.head(entrant.runner)
             if head.readout is not None:
                 outcome = score_readout(task, work.folds, vectors, head.on(device), protocol, device, head.about)
             else:
@@ -310,7 +311,7 @@ class Evaluation:
         with self.reporter.stage("reading headers", total, "clips") as advance:
             for work in self.works:
                 work.plan(self.config.protocol, known, threads, advance)
-                self.config.policy.check(work.bad(), work.num_clips())
+                self.policy.check(work.bad(), work.num_clips())
 
     def _identity(self, entrant: Entrant) -> dict[str, Any]:
         # the encoder stands beside; its objects are no JSON
