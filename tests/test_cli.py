@@ -251,7 +251,8 @@ def test_embed_writes_windows_and_reads_names_from_standard_input(capsys, sounds
     words = ["embed", "-", "-o", tmp_path / "v.npz", "--encoder", "melstats", "--window", "0.5", "--hop", "0.25"]
     status, out, err = leveret(capsys, *words, "--json")
     assert status == 0, err
-    assert json.loads(out) == {"output": str(tmp_path / "v.npz"), "rows": 6, "width": 240, "skipped": {}}
+    expected = {"output": str(tmp_path / "v.npz"), "rows": 6, "width": 240, "skipped": {}, "silent": []}
+    assert json.loads(out) == expected
     with np.load(tmp_path / "v.npz", allow_pickle=False) as file:
         assert file["vector"].shape == (6, 240)
         assert list(file["start"]) == [0, 0.25, 0.5] * 2
@@ -267,6 +268,30 @@ def test_embed_refuses_a_window_that_no_vector_could_be_of(capsys, tmp_path, win
 def test_embed_refuses_a_hop_below_that_of_the_front_end(capsys, tmp_path, hop):
     words = ["embed", "none.wav", "-o", tmp_path / "v.npz", "--encoder", "melstats", "--window", "1", "--hop", hop]
     assert f"hop={float(hop)} s; expected 0.01 (the hop of the front end) to 3600" in leveret(capsys, *words)[2]
+
+
+def test_embed_says_which_files_are_digital_silence(capsys, sounds, tmp_path):
+    for name in ("a", "b"):
+        soundfile.write(sounds / f"{name}.wav", np.zeros(16_000), 16_000)
+    words = ["embed", sounds, "-o", tmp_path / "v.npz", "--encoder", "melstats"]
+    status, out, err = leveret(capsys, *words, "--json")
+    assert status == 0, err
+    assert f"note: digital silence in 2 files, first in '{sounds}/a.wav'\n" in err
+    assert json.loads(out)["silent"] == [f"{sounds}/{name}.wav" for name in ("a", "b")]
+
+
+def test_embed_tells_its_plan_first_and_the_time_of_large_work_alone(capsys, sounds, tmp_path):
+    output = tmp_path / "v.npz"
+    words = ["embed", sounds, "-o", output, "--encoder", "melstats", "--threads", "1", "--window", "0.5"]
+    status, out, err = leveret(capsys, *words, "--dry-run")
+    assert status == 0, err
+    assert "plan: 8 windows, 0 of them cached; 8 kB of vectors\n" in out
+    status, out, err = leveret(capsys, *words, "--hop", "0.01", "--dry-run")
+    assert "plan: 204 windows, 0 of them cached; 196 kB of vectors; about " in out
+    assert not output.exists()
+    assert "plan: 8 windows, 0 of them" in leveret(capsys, *words)[2]
+    assert "plan: 8 windows, 8 of them" in leveret(capsys, *words)[2]
+    assert output.exists()
 
 
 @pytest.mark.parametrize("how", ["named", "linked"])

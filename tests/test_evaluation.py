@@ -20,9 +20,9 @@ from leveret import audio, batches, embedding, runner
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
-from leveret.embedding import embed
 from leveret.embedding_map import read_map
 from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
+from leveret.file_embedding import embed
 from leveret.home import cache_root
 from leveret.protocols import Protocol
 from leveret.registry import UnknownNameError, look_up
@@ -188,7 +188,7 @@ def test_skipped_files_are_counted_and_named_in_the_result(tone_manifest, config
     manifest = tone_manifest()
     bad = manifest.parent / "audio" / "004.wav"  # a test clip
     bad.write_bytes(bad.read_bytes()[:100])
-    (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=replace(config, policy=BadFilePolicy("skip")))
+    (run,) = evaluate("melstats", f"manifest:{manifest}", "quick", config=replace(config, policy="skip"))
     (result,) = run.scorecard.tasks
     assert list(result.skipped) == ["audio/004.wav"]
     assert result.clips["test"] == 19

@@ -26,7 +26,7 @@ LEVELS = {
     "runner": 5, "hear": 5, "datasets": 5, "corpora": 5.5,
     "embedding": 6, "provenance": 6, "probe_files": 6, "drawing": 6, "overlap": 6, "recipes": 6, "kept_heads": 5.5,
     "vector_rows": 7, "checking": 7, "exporting": 7, "workload": 7, "classifying": 7, "fresh_rows": 7, "entrants": 7.5,
-    "evaluation": 8, "training": 8, "online_probe": 8, "verifying": 8, "listening": 8,
+    "evaluation": 8, "file_embedding": 8, "training": 8, "online_probe": 8, "verifying": 8, "listening": 8,
     "__init__": 9, "doctor": 9,
     "commands": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip

@@ -9,12 +9,12 @@ import soundfile
 
 import leveret.tars as tars
 from leveret.audio import AudioError, find_audio, load, read_info
-from leveret.bad_files import BadFilePolicy
 from leveret.batches import CropRule
 from leveret.cli import main
 from leveret.clips import Clip
 from leveret.content import content_digests
-from leveret.embedding import Job, embed
+from leveret.embedding import Job
+from leveret.file_embedding import embed
 from leveret.manifests import read_manifest
 from leveret.tars import TarError, index_of, member_of, reading_order
 
@@ -165,7 +165,7 @@ def test_a_name_that_is_not_in_its_archive_is_one_bad_file_among_others(tmp_path
     with tarfile.open(packed_up, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("a.flac"), io.BytesIO())
     inputs = [shard / "in/4.flac", shard / "none.flac", packed_up / "a.flac"]
-    skipped = embed(inputs, "melstats", policy=BadFilePolicy("skip")).about["skipped"]
+    skipped = embed(inputs, "melstats", policy="skip").about["skipped"]
     assert list(skipped) == [str(path) for path in inputs[1:]]
     assert "no such file among the" in skipped[str(inputs[1])]
     assert "it is compressed" in skipped[str(inputs[2])]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from leveret.checkpoint import load_checkpoint, save_checkpoint
     from leveret.classifying import classify
     from leveret.contracts import Encoder, Task
-    from leveret.embedding import embed
     from leveret.evaluation import EvaluateConfig, evaluate
+    from leveret.file_embedding import embed
     from leveret.loading import create_encoder
     from leveret.paper import published
     from leveret.probe_files import load_probe
@@ -34,7 +34,7 @@ _HOMES = {
     "Task": "contracts",
     "classify": "classifying",
     "create_encoder": "loading",
-    "embed": "embedding",
+    "embed": "file_embedding",
     "evaluate": "evaluation",
     "find_runs": "runs",
     "load_checkpoint": "checkpoint",

@@ -23,16 +23,13 @@ from leveret.batches import GRID_SECONDS, Batch, CropRule, RowPlan, in_reading_o
 from leveret.cache import Store, rows_recorded
 from leveret.clips import Clip
 from leveret.content import content_digests
-from leveret.contracts import Encoder
 from leveret.gathering import gather_rows, opened
 from leveret.home import cache_root
-from leveret.loading import LONGEST_CLIP_SECONDS, LoadedEncoder, load_encoder
-from leveret.manifests import WHOLE_CLIP_SECONDS
+from leveret.loading import LONGEST_CLIP_SECONDS
 from leveret.mapped import MappedRows
 from leveret.progress import Reporter
-from leveret.runner import DEFAULT_BATCH_SECONDS, Compute, Runner, runners_of, vectors_of_batch
+from leveret.runner import DEFAULT_BATCH_SECONDS, Runner, vectors_of_batch
 from leveret.tars import left_out
-from leveret.vectors import VectorFile
 
 HALF_PRECISION_ABOVE = 10e9  # bytes of float32 rows; above it rows are stored as float16
 
@@ -190,54 +187,6 @@ def seconds_per_audio_second(job: Job, runners: Sequence[Runner], num_rows: int 
     return taken / audio
 
 
-def embed(
-    inputs: str | Path | Sequence[str | Path],
-    encoder: str | Path | Encoder | LoadedEncoder,
-    *,
-    layer: str | None = None,
-    window: float | None = None,
-    hop: float | None = None,
-    compute: Compute = Compute(),
-    policy: BadFilePolicy = BadFilePolicy(),
-    reporter: Reporter | None = None,
-) -> VectorFile:
-    """Vectors of audio files.
-
-    Args:
-        inputs: Files, folders (searched for audio), or glob patterns; a single one may stand by itself.
-        encoder: A spec as `create_encoder` takes it, or an encoder, or what `load_encoder` made of one.
-        layer: A key of the encoder's `layers`; None is its default embedding.
-        window: Seconds of each vector's window; None is one vector a file: of the whole file up to 10 s, else the mean
-            over its 10 s windows.
-        hop: Seconds from window to window; None is `window`.
-
-    Returns:
-        One row a file, or one a window; files that could not be read stand in `about["skipped"]`.
-
-    Raises:
-        AudioError: Nothing to embed.
-        TooManyBadFilesError: By the policy.
-    """
-    crop = crop_rule(window, hop, CropRule(seconds=WHOLE_CLIP_SECONDS, whole_clip=True))
-    distributed.require_shared(cache_root())
-    with distributed.in_turn():
-        loaded = encoder if isinstance(encoder, LoadedEncoder) else load_encoder(encoder)
-    (runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
-    several = [inputs] if isinstance(inputs, str | Path) else inputs
-    job, rows = embed_files(several, runner, crop, policy=policy, reporter=reporter)
-    about = {"encoder": runner.described(), "window": window, "hop": hop, "skipped": dict(rows.bad)}
-    if window is not None:
-        X = rows.vectors().astype(np.float32, copy=False)
-        return VectorFile([rows.clips[k].id for k in rows.clip], rows.start, rows.seconds, X, about)
-    return VectorFile(
-        [clip.id for clip in rows.clips],
-        np.zeros(len(rows.clips)),
-        np.array([job.plan.lengths[k] for k in range(len(job.plan.clips)) if job.plan.clips[k].id not in rows.bad]),
-        clip_means(rows),
-        about,
-    )
-
-
 def clip_means(rows: Rows) -> NDArray[np.float32]:
     """One vector a clip (M, D), the mean over its rows."""
     X = rows.vectors().astype(np.float32, copy=False)
@@ -267,6 +216,20 @@ def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> C
     return otherwise if window is None else CropRule(seconds=window, hop=hop)
 
 
+def job_of_files(inputs: Sequence[str | Path], runner: Runner, crop: CropRule, reporter: Reporter | None = None) -> Job:
+    """Files that no manifest names, with their headers read; arguments as `embed`."""
+    reporter = reporter or Reporter()
+    if runner.warning:
+        reporter.say(f"warning: {runner.warning}")
+    with distributed.in_turn():
+        clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+        for archive, count in left_out([clip.path for clip in clips]).items():
+            reporter.say(
+                f"{archive}: {count} members are left out, which are no plain files or have names that lead elsewhere"
+            )
+    return Job.make("embed", clips, crop, runner.compute.num_threads())
+
+
 def embed_files(
     inputs: Sequence[str | Path],
     runner: Runner,
@@ -275,16 +238,8 @@ def embed_files(
     policy: BadFilePolicy,
     reporter: Reporter | None = None,
 ) -> tuple[Job, Rows]:
-    """Rows of files that no manifest names, through the cache as all rows; arguments as `embed`."""
-    if runner.warning:
-        (reporter or Reporter()).say(f"warning: {runner.warning}")
-    with distributed.in_turn():
-        clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
-        for archive, count in left_out([clip.path for clip in clips]).items():
-            (reporter or Reporter()).say(
-                f"{archive}: {count} members are left out, which are no plain files or have names that lead elsewhere"
-            )
-    job = Job.make("embed", clips, crop, runner.compute.num_threads())
+    """Rows of `job_of_files`, through the cache as all rows."""
+    job = job_of_files(inputs, runner, crop, reporter)
     (rows,) = embed_job(job, [runner], policy=policy, reporter=reporter)
     return job, rows
 

@@ -116,7 +116,7 @@ class Evaluation:
         if not config.encoders and not config.vectors:
             raise ValueError("nothing to evaluate: give encoders, such as melstats, or vector files")
         if distributed.is_first():
-            check_place(config.output)
+            check_place(Path(config.output))
         self.policy = policy_of(config.policy)
         self.config = replace(config, policy=self.policy)
         vectors = tuple(map(Path, cast(tuple[str | Path, ...], config.vectors)))

@@ -197,16 +197,16 @@ def _check_labels(task: Task, folds: Sequence[Fold]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an evaluation is going to do, known before the work.
+    """What an evaluation, or an embedding, is going to do, known before the work.
 
     Attributes:
         rows: A line a task and encoder: task, encoder, windows, of them cached, of them at most embedded as they are
             drawn and not kept, bytes and type of the others.
-        seconds: Of embedding, estimated from 32 windows of this very run.
+        seconds: Of embedding, estimated from up to 32 windows of this very run; None where that would not pay.
     """
 
     rows: Sequence[Mapping[str, Any]]
-    seconds: float
+    seconds: float | None
 
 
 def plan_of(works: Sequence[Workload], runners: Sequence[Runner], protocol: Protocol) -> Plan:

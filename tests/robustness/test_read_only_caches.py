@@ -15,7 +15,7 @@ import soundfile
 
 from leveret.bad_files import BadFilePolicy
 from leveret.cache import CacheError, Store
-from leveret.embedding import embed
+from leveret.file_embedding import embed
 from leveret.runner import Compute
 
 NOBODY = 65_534

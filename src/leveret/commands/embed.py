@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from leveret.commands.console import ConsoleReporter, out, safe, standard_input_lines
+from leveret.commands.plans import plan_lines, print_plan
 from leveret.progress import Reporter
 from leveret.text import number_of
 
@@ -51,18 +52,24 @@ class Embed:
     """Of the network; the front end and the vectors stay float32."""
     batch_size: int | None = None
     """Windows at once; by default 32, fewer of windows above 10 s, halved whenever memory runs out."""
+    threads: int | None = None
+    """Threads for decoding and computing; by default the number of cores."""
     compile: bool = False
     """Compile the network: a minute once, then faster."""
     force: bool = False
     """Replace OUTPUT even where it holds vectors of another encoder, or is somebody else's file."""
+    dry_run: bool = False
+    """Print the plan (windows, bytes, and of 200 windows or more the time) and stop."""
     json: bool = False
-    """Print a summary as JSON on standard output."""
+    """Print a summary, or the plan of a dry run, as JSON on standard output."""
 
     def run(self) -> int:
-        """Embed and write."""
+        """Plan, embed, write."""
+        import torch
+
         import leveret.distributed as distributed
         from leveret.bad_files import BadFilePolicy
-        from leveret.embedding import embed
+        from leveret.file_embedding import FileEmbedding
         from leveret.loading import load_encoder
         from leveret.runner import Compute
         from leveret.vectors import check_format, write_vectors
@@ -80,20 +87,38 @@ class Embed:
         reporter = ConsoleReporter() if distributed.is_first() else Reporter()
         if loaded.note:
             reporter.say(f"note: {loaded.note}")
-        compute = Compute(device=self.device, dtype=self.dtype, batch_size=self.batch_size, compile=self.compile)
-        vectors = embed(
+        compute = Compute(
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            compile=self.compile,
+        )
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        embedding = FileEmbedding(
             names, loaded, layer=self.layer, window=self.window, hop=self.hop, compute=compute,
             policy=BadFilePolicy(self.bad_files), reporter=reporter,
         )  # fmt: skip
+        plan = embedding.plan() if distributed.is_first() else None
+        if self.dry_run:
+            if plan:
+                print_plan(plan, as_json=self.json)
+            return 0
+        for line in plan_lines(plan) if plan else []:
+            reporter.say(line)
+        vectors = embedding.run()
         if not distributed.is_first():
             return 0
         write_vectors(self.output, vectors)
-        skipped = vectors.about["skipped"]
+        skipped, silent = vectors.about["skipped"], vectors.about["silent"]
         for reason in skipped.values():
             reporter.say(f"skipped: {reason}")
+        if silent:
+            reporter.say(f"note: digital silence in {number_of(len(silent), 'file')}, first in {silent[0]!r}")
         rows, width = vectors.vector.shape
         if self.json:
-            summary = {"output": str(self.output), "rows": rows, "width": width, "skipped": skipped}
+            summary = {"output": str(self.output), "rows": rows, "width": width, "skipped": skipped, "silent": silent}
             sys.stdout.write(json.dumps(summary) + "\n")
         else:
             found = f"{number_of(rows, 'vector')} of {number_of(width, 'number')}"

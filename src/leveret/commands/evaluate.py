@@ -1,24 +1,21 @@
 """`leveret evaluate`: score encoders on tasks."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from leveret.commands.console import ConsoleReporter, in_bytes, in_time, out
+from leveret.commands.console import ConsoleReporter
+from leveret.commands.plans import plan_lines, print_plan
 from leveret.commands.scores import show_runs, warnings_of
-from leveret.commands.table import print_table
 from leveret.progress import Reporter
-from leveret.text import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from leveret.contracts import Task
-    from leveret.workload import Plan
 
 MOST_SEEDS = 1000  # far more than anybody waits for; a number with too many digits would only fill memory
 
@@ -151,12 +148,10 @@ class Evaluate:
         plan = evaluation.plan() if distributed.is_first() else None
         floor = FLOOR if evaluation.hidden_floor else ""
         if self.dry_run:
-            if plan and self.json:
-                sys.stdout.write(json.dumps(_plan_as_json(plan, floor), indent=1) + "\n")
-            elif plan:
-                _print_plan(plan, floor)
+            if plan:
+                print_plan(plan, floor, as_json=self.json)
             return 0
-        for line in _plan_lines(plan, floor) if plan else []:
+        for line in plan_lines(plan, floor) if plan else []:
             reporter.say(line)
         runs = evaluation.run()
         if not distributed.is_first():
@@ -181,55 +176,6 @@ def _remarks(tasks: "Iterable[Task]") -> "Iterator[str]":
                 names.setdefault(remark, []).append(task.name)
     for remark, of in names.items():
         yield f"{', '.join(of)}: {remark}"
-
-
-def _plan_lines(plan: "Plan", floor: str) -> list[str]:
-    """What the plan comes to.
-
-    Args:
-        floor: Encoder that nobody asked for, whose windows would be taken for too many of the others; "" for none.
-    """
-    if not plan.rows:
-        return []
-    windows = sum(row["windows"] for row in plan.rows)
-    of_floor = sum(row["windows"] for row in plan.rows if row["encoder"] == floor)
-    aside = f" ({of_floor:,} of {floor}, for the floor)" if floor else ""
-    cached = sum(row["cached"] for row in plan.rows)
-    size = sum(row["bytes"] for row in plan.rows)
-    half = sorted({row["task"] for row in plan.rows if row["dtype"] == "float16"})
-    lines = [
-        f"plan: {number_of(windows, 'window')}{aside}, {cached:,} of them cached; "
-        f"{in_bytes(size)} of vectors; about {in_time(plan.seconds)} of embedding"
-    ]
-    if drawn := sum(row["drawn"] for row in plan.rows):
-        lines.append(f"up to {drawn:,} of the windows are embedded as they are drawn, and not kept")
-    if half:
-        lines.append(f"stored as float16, since float32 would take over 10 GB: {', '.join(half)}")
-    return lines
-
-
-def _plan_as_json(plan: "Plan", floor: str) -> dict[str, Any]:
-    counts = ("windows", "cached", "drawn", "bytes")
-    rows = [{f"num_{name}" if name in counts else name: value for name, value in row.items()} for row in plan.rows]
-    return {"floor": floor or None, "embedding_seconds": plan.seconds, "rows": rows}
-
-
-def _print_plan(plan: "Plan", floor: str) -> None:
-    columns = ["task", "encoder", "windows", "cached", "vectors", "dtype"]
-    rows = [
-        [
-            row["task"],
-            row["encoder"],
-            f"{row['windows']:,}",
-            f"{row['cached']:,}",
-            in_bytes(row["bytes"]),
-            row["dtype"],
-        ]
-        for row in plan.rows
-    ]
-    print_table("plan", columns, rows, numbers=(2, 3, 4))
-    for line in _plan_lines(plan, floor):
-        out.print(line, soft_wrap=True)
 
 
 def _has_bfloat16() -> bool:
