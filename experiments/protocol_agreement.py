@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from leveret.metrics import METRICS
-from leveret.runs import Predictions, find_runs
+from leveret.predictions import Predictions
+from leveret.runs import find_runs
 
 Cells = Mapping[tuple[str, str, str], Predictions]
 """(protocol, task, encoder) -> what was predicted."""

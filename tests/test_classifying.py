@@ -13,7 +13,8 @@ from leveret import embedding
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.checkpoint import save_checkpoint
 from leveret.classifying import classify
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.loading import create_encoder
 from leveret.probe_files import ProbeFileError, load_probe
 from leveret.protocols import Protocol

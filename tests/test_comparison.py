@@ -7,9 +7,10 @@ from leveret import paper
 from leveret.bootstrap import holm, paired_comparison
 from leveret.comparison import ComparisonError, compare, published_row
 from leveret.metrics import METRICS
+from leveret.predictions import Predictions
 from leveret.registry import UnknownNameError
 from leveret.results import Scorecard, TaskResult
-from leveret.runs import Predictions, RunWriter, find_runs
+from leveret.runs import RunWriter, find_runs
 
 NUM_CLIPS = 40
 

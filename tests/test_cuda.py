@@ -11,7 +11,8 @@ from tests.probes.conftest import make_table  # noqa: F401
 from tests.probes.test_contract import quick, score_of
 from tests.test_training import losses
 
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.frontend import LogMel
 from leveret.gradient_cache import add_gradients
 from leveret.inference import for_inference

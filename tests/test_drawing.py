@@ -20,7 +20,8 @@ from leveret.batches import GRID_SECONDS, CropRule
 from leveret.clips import Clip
 from leveret.drawing import CropSource, StreamedCrops
 from leveret.embedding import embed_job
-from leveret.evaluation import EvaluateConfig, Evaluation
+from leveret.evaluation import Evaluation
+from leveret.evaluation_config import EvaluateConfig
 from leveret.loading import find_tasks, load_encoder
 from leveret.optim import learning_rate
 from leveret.probes.trainer import CHUNK_STEPS, Windows, draw, first_weights

@@ -8,7 +8,7 @@ import pytest
 from leveret.clips import Clip
 from leveret.embedding_map import MIN_CLIPS, SIDE, embedding_map, read_map, sample, write_map
 from leveret.mapped import MappedRows
-from leveret.runs import RunError
+from leveret.predictions import RunError
 
 
 def clips(number, classes=3):

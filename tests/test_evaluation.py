@@ -21,7 +21,8 @@ from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.cache import stores
 from leveret.checkpoint import save_checkpoint
 from leveret.embedding_map import read_map
-from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
+from leveret.evaluation import Evaluation, evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.file_embedding import embed
 from leveret.home import cache_root
 from leveret.protocols import Protocol

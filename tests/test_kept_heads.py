@@ -16,7 +16,8 @@ from leveret.audio import load, window_starts
 from leveret.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from leveret.classifying import classify
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, Evaluation, evaluate
+from leveret.evaluation import Evaluation, evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.kept_heads import HeadError
 from leveret.loading import find_tasks
 from leveret.protocols import Protocol

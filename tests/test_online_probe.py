@@ -6,7 +6,8 @@ import pytest
 import soundfile
 
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.online_probe import OnlineProbe
 from leveret.progress import Reporter
 from leveret.registry import UnknownNameError

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.runner import Compute
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -5,17 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from leveret.predictions import Predictions, RunError, read_predictions, write_predictions
 from leveret.results import ResultError, Scorecard, TaskResult
-from leveret.runs import (
-    Predictions,
-    RunError,
-    RunWriter,
-    check_place,
-    find_runs,
-    read_predictions,
-    task_keys,
-    write_predictions,
-)
+from leveret.runs import RunWriter, check_place, find_runs, task_keys
 
 CONFIG = {"encoder": {"digest": "abc"}, "seeds": (0, 1)}
 

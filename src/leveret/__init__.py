@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from leveret.checkpoint import load_checkpoint, save_checkpoint
     from leveret.classifying import classify
     from leveret.contracts import Encoder, Task
-    from leveret.evaluation import EvaluateConfig, evaluate
+    from leveret.evaluation import evaluate
+    from leveret.evaluation_config import EvaluateConfig
     from leveret.file_embedding import embed
     from leveret.loading import create_encoder
     from leveret.paper import published
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Compute": "runner",
     "Encoder": "contracts",
-    "EvaluateConfig": "evaluation",
+    "EvaluateConfig": "evaluation_config",
     "Protocol": "protocols",
     "Task": "contracts",
     "classify": "classifying",

@@ -13,9 +13,10 @@ import numpy as np
 
 from leveret.bootstrap import holm, paired_comparisons
 from leveret.paper import PREFIX, PublishedRow, published
+from leveret.predictions import Predictions
 from leveret.registry import unknown_name
 from leveret.results import HARES, TaskResult, in_order, summarise
-from leveret.runs import Predictions, Run, task_keys
+from leveret.runs import Run, task_keys
 from leveret.text import number_of
 
 COMPARISON_SEED = 0

@@ -23,7 +23,7 @@ from pyarrow import parquet
 
 from leveret.clips import Clip
 from leveret.mapped import MappedRows
-from leveret.runs import RunError
+from leveret.predictions import RunError
 
 NUM_CLIPS = 800
 """A second of one core; 2,000 clips would be three."""

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import leveret.distributed as distributed
-from leveret.audio import MIN_SECONDS
-from leveret.bad_files import BadFilePolicy, policy_of
+from leveret.bad_files import policy_of
 from leveret.cache import digest_of
 from leveret.clips import scored_clips
 from leveret.content import code_digest
@@ -21,78 +20,20 @@ from leveret.dataroots import DataRoots
 from leveret.embedding import Rows, embed_job
 from leveret.embedding_map import MAPS, EmbeddingMap, embedding_map, write_map
 from leveret.entrants import FLOOR, Entrant, check_contamination, choose_heads, entrants_of, reported
+from leveret.evaluation_config import EvaluateConfig
 from leveret.home import cache_root
-from leveret.kept_heads import Asked, check_asked
-from leveret.loading import LONGEST_CLIP_SECONDS, find_tasks, load_encoder
+from leveret.loading import find_tasks, load_encoder
 from leveret.outcomes import Outcome
 from leveret.probe_files import save_probes
 from leveret.progress import Reporter, shares
-from leveret.protocols import Protocol
 from leveret.provenance import about_this_run
 from leveret.report.page import write_run_page
 from leveret.results import Scorecard, TaskResult
-from leveret.runner import Compute, Runner, runners_of
+from leveret.runner import Runner, runners_of
 from leveret.runs import Run, RunLog, RunWriter, check_place, task_keys
 from leveret.scoring import score_readout, score_task
 from leveret.vector_rows import rows_of_file
 from leveret.workload import Known, Plan, Workload, plan_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """What is evaluated and how; the command line is made from it.
-
-    Attributes:
-        encoders: Encoder specs, or encoders.
-        tasks: Task specs, such as `mini` or `manifest:PATH`.
-        only: Names of tasks to keep; empty keeps all.
-        data: Where published datasets lie.
-        layers: Layers of the encoders, each read out with a result of its own; ("all",) is every layer, empty the
-            default.
-        protocol: How rows are probed.
-        head: "auto" scores AudioSet by the classifier that a checkpoint kept of its supervised pretraining on the same
-            labels, and all else by a new probe; "probe" never does; "pretraining" does on every task, or refuses.
-        crop: None leaves each task's own crop; "clip" takes the whole clip; a number is seconds.
-        vectors: Vector files to score in place of encoders.
-        floor: Also score `melstats`, the floor that any useful encoder beats.
-        policy: When unreadable files stop the work; "few", "fail", "skip", or a `BadFilePolicy`.
-        compute: Where encoders run.
-        seed: Draws the weights of an encoder that is given by its bare name.
-        save_probes: Keep each task's fitted probes in the run folder, for `leveret classify`.
-        embedding_map: Lay the test clips of each task out on a plane, for the page: about a second a task.
-        contamination: Report of `leveret data overlap` about what all the encoders but the floor were trained on.
-        output: Folder for the run folders.
-    """
-
-    encoders: tuple[str | Encoder, ...] = ()
-    tasks: tuple[str, ...] = ("mini",)
-    only: str | tuple[str, ...] = ()
-    data: DataRoots = DataRoots()
-    layers: str | tuple[str, ...] = ()
-    protocol: Protocol = Protocol()
-    head: Asked = "auto"
-    crop: float | str | None = None
-    vectors: str | Path | tuple[str | Path, ...] = ()
-    floor: bool = True
-    policy: BadFilePolicy | str = BadFilePolicy()
-    compute: Compute = Compute()
-    seed: int = 0
-    save_probes: bool = False
-    embedding_map: bool = True
-    contamination: str | Path | None = None
-    output: str | Path = Path("runs")
-
-    def __post_init__(self) -> None:
-        for name in ("only", "layers", "vectors"):  # a single one may stand by itself
-            if isinstance(getattr(self, name), str | Path):
-                object.__setattr__(self, name, (getattr(self, name),))
-        check_asked(self.head, self.protocol)
-        if isinstance(self.crop, str) and self.crop != "clip":
-            raise ValueError(f"crop={self.crop!r}; expected a number of seconds, or 'clip' for the whole clip")
-        if isinstance(self.crop, float | int) and not MIN_SECONDS <= self.crop <= LONGEST_CLIP_SECONDS:
-            raise ValueError(
-                f"crop={self.crop} s; expected {MIN_SECONDS} (one analysis window) to {LONGEST_CLIP_SECONDS:.0f}"
-            )
 
 
 @dataclass(frozen=True)
@@ -119,7 +60,7 @@ class Evaluation:
             check_place(Path(config.output))
         self.policy = policy_of(config.policy)
         self.config = replace(config, policy=self.policy)
-        vectors = tuple(map(Path, cast(tuple[str | Path, ...], config.vectors)))
+        vectors = config.vector_files()
         self.reporter = reporter or Reporter()
         specs = list(dict.fromkeys(config.encoders))
         self.hidden_floor = config.floor and bool(specs) and FLOOR not in specs

@@ -15,7 +15,7 @@ from leveret.clips import Clip
 from leveret.contracts import FittedProbe, Task
 from leveret.metrics import METRICS, majority_score
 from leveret.prediction_scores import num_classes, scores_of
-from leveret.runs import Predictions
+from leveret.predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from leveret.bootstrap import cluster_bootstrap
 from leveret.metrics import average_precisions, chance_score, mean_over_folds, recalls
-from leveret.runs import Predictions
+from leveret.predictions import Predictions
 
 BOOTSTRAP_SEED = 0
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from leveret.checkpoint import save_checkpoint
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.exporting.folders import CODE_LICENCE, NotExportableError
 from leveret.exporting.formats import Format
 from leveret.exporting.writing import check_target, compared_sounds, greatest_difference, to_export, write
+from leveret.predictions import RunError
 from leveret.registry import UnknownNameError, entries
-from leveret.runs import RunError
 
 FORMATS = entries("exporting", "FORMATS")
 

@@ -114,7 +114,8 @@ def test_two_encoders_of_one_call_are_told_apart_and_a_report_adds_to_the_digest
 
 
 def test_an_interrupted_run_of_other_digests_is_not_taken_up(manifest, tmp_path):
-    from leveret.evaluation import EvaluateConfig, Evaluation
+    from leveret.evaluation import Evaluation
+    from leveret.evaluation_config import EvaluateConfig
 
     path = pretrained(manifest, tmp_path, TEST_CLIPS)
     found = load_checkpoint(path)

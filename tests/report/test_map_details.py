@@ -10,12 +10,12 @@ import pytest
 from tests.report.toy_runs import CLASSES, NUM_CLIPS, scored, single, slots, tags, write_run
 
 from leveret.embedding_map import EmbeddingMap, write_map
+from leveret.predictions import RunError
 from leveret.progress import Reporter
 from leveret.report import excerpts
 from leveret.report.excerpts import ExcerptError
 from leveret.report.map_details import label_numbers
 from leveret.report.page import page, write_run_page
-from leveret.runs import RunError
 
 KINDS = {"farm": single(1.0), "tags": tags(0), "orders": slots(0)}
 

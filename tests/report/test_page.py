@@ -13,8 +13,9 @@ from tests.report.toy_runs import NUM_CLIPS, hares, scored, single, slots, tags,
 
 from leveret.comparison import compare
 from leveret.embedding_map import NUM_CLIPS as SHOWN
+from leveret.predictions import Predictions
 from leveret.report.page import LARGEST_BYTES, REPORT, page, write_run_page
-from leveret.runs import Predictions, task_keys
+from leveret.runs import task_keys
 from leveret.text import percent
 
 

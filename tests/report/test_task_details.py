@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tests.report.toy_runs import CLASSES, NUM_CLIPS, single, slots, tags
 
+from leveret.predictions import Predictions
 from leveret.report import task_details as room
 from leveret.report.task_details import MATRIX_CLASSES, task_details
-from leveret.runs import Predictions
 
 
 def test_clips_taken_for_another_class_are_counted_by_pair():

@@ -6,8 +6,9 @@ import numpy as np
 
 from leveret.metrics import METRICS
 from leveret.paper import tasks
+from leveret.predictions import Predictions
 from leveret.results import HARES, HARES_TASKS, Scorecard, TaskResult
-from leveret.runs import Predictions, Run, RunWriter, find_runs, task_keys
+from leveret.runs import Run, RunWriter, find_runs, task_keys
 
 NUM_CLIPS = 40
 CLASSES = ("cat", "dog", "hen", "pig")

@@ -16,7 +16,8 @@ from tests.processes import Started
 from leveret.audio import read_span
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.clips import split_hash
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.loading import load_tasks
 from leveret.suites.exporting import export_tasks, to_int16
 from leveret.suites.parts import ExportError

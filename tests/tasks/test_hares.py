@@ -9,7 +9,8 @@ from leveret.cli import main
 from leveret.commands import compare as compare_command
 from leveret.commands import scores
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.loading import datasets, find_tasks
 from leveret.protocols import Protocol
 from leveret.published_audio import MissingDatasetError

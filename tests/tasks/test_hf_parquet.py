@@ -14,7 +14,8 @@ from tests.tasks.toy_music import nsynth_tree, tone
 
 from leveret.dataroots import DataRoots
 from leveret.datasets.subjects import subject
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.home import home
 from leveret.loading import load_tasks
 from leveret.published_audio import DataFolder, DatasetError

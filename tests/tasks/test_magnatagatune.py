@@ -12,7 +12,8 @@ from tests.tasks.toy_music import magnatagatune_lists, magnatagatune_tree
 from leveret.audio import window_starts
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.protocols import Protocol
 from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError
 from leveret.registry import look_up

@@ -11,7 +11,8 @@ from tests.tasks.toy_speech import COMMAND_SPEAKERS, speech_commands_tree
 
 from leveret.bad_files import BadFilePolicy, TooManyBadFilesError
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.loading import find_tasks
 from leveret.protocols import Protocol
 from leveret.published_audio import DataFolder, DatasetError, MissingDatasetError

@@ -8,7 +8,8 @@ import soundfile
 
 from leveret.bad_files import BadFilePolicy
 from leveret.dataroots import DataRoots
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
 from leveret.protocols import Protocol
 from leveret.runner import Compute
 from leveret.runs import Run

@@ -10,11 +10,13 @@ import pytest
 import soundfile
 
 from leveret import cli
-from leveret.evaluation import EvaluateConfig, evaluate
+from leveret.evaluation import evaluate
+from leveret.evaluation_config import EvaluateConfig
+from leveret.predictions import read_predictions, write_predictions
 from leveret.probe_files import load_probe, save_probe
 from leveret.protocols import Protocol
 from leveret.runner import Compute
-from leveret.runs import find_runs, read_predictions, write_predictions
+from leveret.runs import find_runs
 from leveret.verifying.checks import VerificationError, faults
 from leveret.verifying.records import why_not_verified
 from leveret.verifying.verify import VerifyConfig, verify

@@ -110,7 +110,8 @@ class Evaluate:
         from leveret.bad_files import BadFilePolicy
         from leveret.dataroots import DataRoots
         from leveret.entrants import FLOOR
-        from leveret.evaluation import EvaluateConfig, Evaluation
+        from leveret.evaluation import Evaluation
+        from leveret.evaluation_config import EvaluateConfig
         from leveret.loading import datasets
         from leveret.protocols import Protocol
         from leveret.runner import Compute

@@ -38,10 +38,11 @@ class Leaderboard:
         """Gather, write."""
         from leveret.comparison import published_row
         from leveret.paper import PREFIX
+        from leveret.predictions import RunError
         from leveret.registry import unknown_name
         from leveret.report.leaderboard import leaderboard, published_rows
         from leveret.report.rendering import write_page
-        from leveret.runs import Run, RunError, find_sound_runs
+        from leveret.runs import Run, find_sound_runs
         from leveret.vectors import check_format
         from leveret.verifying.records import why_not_verified
 

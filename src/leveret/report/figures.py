@@ -14,9 +14,10 @@ import numpy as np
 
 from leveret.comparison import run_names
 from leveret.embedding_map import SIDE, EmbeddingMap
+from leveret.predictions import Predictions
 from leveret.report.map_details import label_numbers, map_of_task
 from leveret.report.score_table import Line, ScoreTable
-from leveret.runs import Predictions, Run, task_keys
+from leveret.runs import Run, task_keys
 from leveret.text import percent, printable
 
 SUFFIXES = (".svg", ".png")

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from leveret.embedding_map import MAPS, EmbeddingMap, read_map
-from leveret.runs import Predictions, Run
+from leveret.predictions import Predictions
+from leveret.runs import Run
 
 PLAYABLE = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 """What browsers decode, of what leveret reads."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leveret.metrics import confusion_matrix
-from leveret.runs import Predictions
+from leveret.predictions import Predictions
 
 MATRIX_CLASSES = 50
 """A larger confusion matrix can neither be read nor sent; its most confused pairs can."""

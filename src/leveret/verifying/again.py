@@ -22,12 +22,12 @@ from leveret.clip_scoring import clip_scores
 from leveret.embedding import embed_job
 from leveret.fresh_rows import fresh_rows
 from leveret.kept_heads import HeadError, head_of
+from leveret.predictions import Predictions
 from leveret.probe_files import SUFFIX, ProbeFileError, TrainedProbe, load_probe
 from leveret.progress import Reporter
 from leveret.protocols import Protocol
 from leveret.results import TaskResult
 from leveret.runner import Runner
-from leveret.runs import Predictions
 from leveret.scoring import score_readout, score_task
 from leveret.verifying.checks import Check, passed
 from leveret.workload import Known, Workload

@@ -10,8 +10,9 @@ import numpy as np
 
 from leveret.journal import json_or_none
 from leveret.prediction_scores import scores_of
+from leveret.predictions import Predictions
 from leveret.results import TaskResult
-from leveret.runs import Predictions, Run
+from leveret.runs import Run
 
 ROUNDING = 1e-6
 """Of a score; what the same predictions give on another machine."""

@@ -14,11 +14,12 @@ from leveret.content import code_digest, file_sha256
 from leveret.contracts import Task
 from leveret.dataroots import DataRoots
 from leveret.loading import datasets, find_tasks, is_own, load_encoder
+from leveret.predictions import Predictions, RunError
 from leveret.progress import Reporter
 from leveret.protocols import Protocol
 from leveret.results import TaskResult
 from leveret.runner import Compute, Runner, runners_of
-from leveret.runs import Predictions, Run, RunError
+from leveret.runs import Run
 from leveret.verifying.again import Again, embedded_again
 from leveret.verifying.checks import (
     Check,
