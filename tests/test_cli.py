@@ -164,6 +164,9 @@ def test_a_second_ctrl_c_ends_the_process_without_a_word(capsys, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     try:
         assert leveret(capsys, "list")[0] == 130
+        assert signal.getsignal(signal.SIGINT) == before  # not that of a program which calls leveret
+        monkeypatch.setattr("sys.argv", ["leveret", "list"])
+        assert cli.main() == 130
         assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
     finally:
         signal.signal(signal.SIGINT, before)

@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write("leveret: error: " + printable(error) + "\n")
         return 2
     except KeyboardInterrupt:
-        # a second one would break into what Python does at its exit
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if arguments is None:  # as the whole program: a second one would break into what Python does at its exit
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.stderr.write("\nleveret: stopped; what was finished is kept, and the same command goes on from there\n")
         return 130
     except BrokenPipeError:
