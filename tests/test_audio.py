@@ -358,10 +358,18 @@ def test_a_named_file_or_link_that_leads_nowhere_is_found_where_others_are(tmp_p
     link = tmp_path / "a" / "2.wav"
     link.symlink_to(tmp_path / "gone.wav")
     names = [tmp_path / "none.wav", tmp_path / f"{'x' * 300}.wav", tmp_path / "a"]
-    assert find_audio(names) == [*names[:2], there, link]
-    for slip in ("folder", "a*.wav", "none.bin"):
+    assert find_audio(names, missing_too=True) == [*names[:2], there, link]
+    for slip in ("folder", "a*.wav", "no*/1.wav", "none.bin"):
         with pytest.raises(AudioError, match="no audio at"):
-            find_audio([there, tmp_path / slip])
+            find_audio([there, tmp_path / slip], missing_too=True)
+
+
+def test_who_does_not_ask_for_missing_files_gets_none(tmp_path):
+    there = touch(tmp_path / "a" / "1.wav")
+    (tmp_path / "a" / "2.wav").symlink_to(tmp_path / "gone.wav")
+    assert find_audio([tmp_path / "a"]) == [there]
+    with pytest.raises(AudioError, match=r"no audio at .*none\.wav"):
+        find_audio([there, tmp_path / "none.wav"])
 
 
 def test_fit_cuts_and_pads_at_the_end():

@@ -156,6 +156,14 @@ def test_closed_standard_streams_are_one_clear_error_or_nothing(capsys, monkeypa
     assert done.returncode == 2
 
 
+def test_what_was_wrong_before_is_told_where_standard_output_is_full_too():
+    shell = 'exec "$0" -m leveret list nothing >/dev/full'
+    done = subprocess.run(["sh", "-c", shell, sys.executable], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_second_ctrl_c_ends_the_process_without_a_word(capsys, monkeypatch):
     def stopped(name, words):
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from leveret.clips import Clip, Fold, partitions, split_hash
-from leveret.manifests import ManifestError, read_manifest
+from leveret.manifests import ManifestError, read_manifest, read_training
 
 HEADER = "file,label,split\n"
 GOOD = f"{HEADER}a.wav,x,train\nb.wav,y,test\n"
@@ -331,3 +331,14 @@ def test_one_file_by_two_spellings_of_its_path_is_one_clip_twice(manifest):
 def test_blanks_around_tags_are_no_part_of_them(manifest):
     (part,) = read_manifest(manifest(f"{HEADER}a.wav,dog | animal,train\nb.wav, dog,train\nc.wav,animal|,test\n"))
     assert part.slots == {"": ("animal", "dog")}
+
+
+def test_spans_that_differ_in_the_last_bit_alone_are_one(manifest):
+    text = "file,label,split,start,end\na.wav,x,train,0.3,1\nb.wav,y,train,,\na.wav,y,test,0.30000000000000004,1\n"
+    assert "row 4: 'a.wav@0.3-1' stands in row 2" in complaint(manifest(text))
+
+
+def test_training_tables_take_a_file_however_it_is_spelt_and_tags_without_blanks(manifest):
+    text = "task,file,label,split\nt,a.wav,dog | cat,train\nu,./a.wav,x,train\nt,b.wav,cat,train\nu,x/../b.wav,x,test\n"
+    (clip,) = read_training(manifest(text))
+    assert clip.labels == ("t:dog", "t:cat", "u:x")

@@ -215,6 +215,16 @@ def test_the_interval_of_a_mean_over_folds_is_that_of_means_over_folds(metric):
     assert metrics.mean_over_folds(metric, scores, targets, folds) == pytest.approx(observed, abs=EXACT)
 
 
+def test_an_interval_is_moved_to_the_mean_of_seeds_before_it_is_cut_off():
+    scores, targets = single_label(60, 4)
+    scores = scores + 3 * np.eye(4)[targets]
+    plain = bootstrap.cluster_bootstrap("accuracy", scores, targets, None, seed=0)
+    assert plain.high == 1
+    moved = bootstrap.cluster_bootstrap("accuracy", scores, targets, None, seed=0, observed=0.5)
+    assert moved.high - 0.5 > 1 - metrics.accuracy(scores, targets)
+    assert moved.low - 0.5 == pytest.approx(plain.low - metrics.accuracy(scores, targets))
+
+
 def test_bootstrap_does_not_depend_on_the_block_size(monkeypatch):
     scores, targets = multi_label()
     whole = bootstrap.cluster_bootstrap("map", scores, targets, None, seed=1, resamples=50)

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from leveret.batches import Batch, RowPlan
+from leveret import distributed, embedding
+from leveret.batches import Batch, CropRule, RowPlan
+from leveret.clips import Clip
+from leveret.embedding import Job, embed_job
 from leveret.loading import load_encoder
 from leveret.registry import UnknownNameError
 from leveret.runner import Compute, runners_of, vectors_of_batch
@@ -103,3 +107,20 @@ def test_long_windows_come_in_small_batches_unless_a_size_is_asked_for(seconds, 
     each = np.zeros(100)
     plan = RowPlan([], each.astype(int), each, each + seconds, each, {})
     assert {stop - first for first, stop in runner.network.batches(plan)[:-1]} == {expected}
+
+
+def test_all_ranks_cut_their_batches_by_the_smallest_of_them(tmp_path, monkeypatch):
+    for k in range(7):
+        soundfile.write(tmp_path / f"{k}.wav", np.full(8000, 0.1 * k), RATE)
+    (runner,) = runners_of([load_encoder("melstats")], COMPUTE)
+    crop = CropRule(seconds=0.5)
+    job = Job.make("sounds", [Clip(str(k), tmp_path / f"{k}.wav", (), "") for k in range(7)], crop, 1)
+    sizes = []
+    real = embedding.vectors_of_batch
+    monkeypatch.setattr(
+        embedding, "vectors_of_batch", lambda runners, batch: sizes.append(batch.num_rows) or real(runners, batch)
+    )
+    # another rank ran out of memory before, and halved its batches
+    monkeypatch.setattr(distributed, "gather", lambda value: [value, 2])
+    embed_job(job, [runner], root=tmp_path / "cache")
+    assert sizes == [2, 2, 2, 1]

@@ -174,11 +174,15 @@ def span_frames(info: AudioInfo, start: float, end: float | None, path: Source) 
     return begin, stop
 
 
-def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
+def find_audio(inputs: Sequence[str | Path], *, missing_too: bool = False) -> list[Path]:
     """Files named outright, audio files below folders and in tar archives, and what glob patterns match of all.
 
-    Each once; sorted, but for archives, whose files come in the order in which they lie. A file that is named and not
-    there is among them where others are there, for its reader to refuse or to count; so is a link that leads nowhere.
+    Each once; sorted, but for archives, whose files come in the order in which they lie.
+
+    Args:
+        missing_too: A file that is named and not there is among them where others are there, for its reader to refuse
+            or to count; so is a link below a folder that leads nowhere. Otherwise the name is an error, and the link
+            left out.
 
     Raises:
         AudioError: A name that is nothing of these, or nothing found at all.
@@ -189,10 +193,10 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
         # not Path.expanduser, which fails on a file that is called ~x.wav
         path = Path(os.path.expanduser(name))
         try:
-            matches = _matches(path)
+            matches = _matches(path, missing_too)
         except AudioError as error:
             # a folder or a pattern may stand for thousands, so a slip in it is no bad file
-            if path.suffix.lower() not in SUFFIXES or any(letter in path.name for letter in "*?"):
+            if not missing_too or path.suffix.lower() not in SUFFIXES or any(letter in str(path) for letter in "*?"):
                 raise
             matches = [path]
             missing.setdefault(os.path.abspath(path), error)
@@ -205,20 +209,19 @@ def find_audio(inputs: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def _matches(path: Path) -> list[Path]:
+def _matches(path: Path, missing_too: bool) -> list[Path]:
     outright = os.path.exists(path) or _member(path) is not None  # Path.exists fails on a name that is too long
     named = [path] if outright else sorted(Path(match) for match in glob(str(path), recursive=True))
-    matches = [match for one in named for match in _audio_at(one)]
+    matches = [match for one in named for match in _audio_at(one, missing_too)]
     if not matches:
         raise AudioError(f"no audio at {_shown(path)}: expected a file, a folder with audio files, or a glob pattern")
     return matches
 
 
-def _audio_at(path: Path) -> list[Path]:
+def _audio_at(path: Path, missing_too: bool) -> list[Path]:
     if path.is_dir():
-        # a link that leads nowhere is a file that is missing
         found = [one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES]
-        return sorted(one for one in found if one.is_file() or (one.is_symlink() and not one.exists()))
+        return sorted(one for one in found if one.is_file() or (missing_too and one.is_symlink() and not one.exists()))
     if not is_tar(path):
         return [path]
     try:

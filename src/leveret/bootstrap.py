@@ -58,6 +58,7 @@ def cluster_bootstrap(
     seed: int,
     resamples: int = 1000,
     folds: Int[ndarray, "M"] | None = None,
+    observed: float | None = None,
 ) -> Interval:
     """The interval of a score when whole groups are drawn with replacement.
 
@@ -66,12 +67,15 @@ def cluster_bootstrap(
 
     Args:
         folds: Of each clip, where the score is the mean over folds.
+        observed: The score that it is moved to; None is that of `scores`.
     """
+    if observed is None:
+        observed = mean_over_folds(metric, scores, targets, folds)
     group, num_groups = _group_indices(groups, len(targets))
     weighted = weighted_metric(metric, folds)
     blocks = _resampled_weights(num_groups, seed, resamples)
     values = np.concatenate([weighted(scores, targets, group, weights) for weights in blocks])
-    found = _interval(values, mean_over_folds(metric, scores, targets, folds), num_groups)
+    found = _interval(values, observed, num_groups)
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 

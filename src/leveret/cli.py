@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from inspect import cleandoc, getsource
@@ -72,9 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is None:
             raise ValueError("standard output is closed; send it to a file, or to /dev/null")
         try:
-            return _answer(words)
-        finally:
+            status = _answer(words)
+        except SystemExit:  # how the help of a command ends
             _flush()
+            raise
+        except BaseException:
+            with suppress(OSError):  # what was wrong before is what is told
+                _flush()
+            raise
+        _flush()
+        return status
     except RankLostError as error:
         # the rank that ended told why, and torchrun which one it was
         if int(os.environ.get("RANK", "0")) == 0:

@@ -23,7 +23,7 @@ COMPARISON_SEED = 0
 MIN_RESAMPLES = 1000
 RESAMPLES_A_COMPARISON = 100
 """Of n comparisons, Holm's correction takes the smallest p, 2 in resamples + 1, n times: with too few resamples nothing
-could ever differ. With these it becomes 0.02, whatever n."""
+could ever differ. With these it becomes 0.02, whatever n, but over so few groups that they cannot show it."""
 
 
 class ComparisonError(ValueError):
@@ -127,7 +127,7 @@ def compare(runs: Sequence[Run], rows: Sequence[PublishedRow] = (), *, resamples
         results = [found[name][1] for found in by_task]
         if len({result.split_hash for result in results}) > 1:
             notes.append(f"{key}: the runs have different splits, so only the test clips that they share are scored")
-        if len({result.audio_hash for result in results if result.head == "probe"} - {""}) > 1:
+        elif len({result.audio_hash for result in results if result.head == "probe"} - {""}) > 1:
             notes.append(f"{key}: the runs read audio files of different bytes under the same names, or other spans")
         if len({result.head for result in results}) > 1:
             notes.append(

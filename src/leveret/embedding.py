@@ -74,6 +74,7 @@ class Job:
         plan: Its rows.
         crop: How they were cut.
         clips: Digest of the contents and spans of the clips, in order.
+        audio: Digest of the same with the clips' names, in whatever order.
         num_clips: Clips asked for, the bad ones included.
     """
 
@@ -81,6 +82,7 @@ class Job:
     plan: RowPlan
     crop: CropRule
     clips: str
+    audio: str
     num_clips: int
 
     @classmethod
@@ -107,10 +109,12 @@ class Job:
         distributed.require_same(f"the clips of {label!r}", names.hexdigest())
         plan = plan_rows(clips, crop, threads, known=known)
         contents = content_digests([clip.path for clip in plan.clips], threads)
-        digest = sha256()
-        for clip, content in zip(plan.clips, contents, strict=True):
-            digest.update(f"{content} {clip.start} {clip.end}\n".encode())
-        return cls(label, plan, crop, digest.hexdigest(), len(clips))
+        lines = [f"{content} {clip.start} {clip.end}\n" for clip, content in zip(plan.clips, contents, strict=True)]
+        named = sorted(f"{clip.id}\0{line}" for clip, line in zip(plan.clips, lines, strict=True))
+        in_order, of_all = (
+            sha256("".join(some).encode(errors="surrogateescape")).hexdigest() for some in (lines, named)
+        )
+        return cls(label, plan, crop, in_order, of_all, len(clips))
 
     def num_cached(self, runner: Runner) -> int:
         """Rows of this encoder that the cache seems to hold already."""
@@ -222,7 +226,7 @@ def job_of_files(inputs: Sequence[str | Path], runner: Runner, crop: CropRule, r
     if runner.warning:
         reporter.say(f"warning: {runner.warning}")
     with distributed.in_turn():
-        clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs)]
+        clips = [Clip(str(path), path, (), str(path)) for path in find_audio(inputs, missing_too=True)]
         for archive, count in left_out([clip.path for clip in clips]).items():
             reporter.say(
                 f"{archive}: {count} members are left out, which are no plain files or have names that lead elsewhere"
@@ -256,8 +260,9 @@ def _fill(
     complete = np.logical_and.reduce([store.done for store in stores])
     if complete.all():
         return
-    network = max((runner.network for runner in runners), key=lambda network: network.batch_size)
-    spans = network.batches(plan, skip=complete)
+    # one rank may have halved its batches already, and all of them have to cut at the same places
+    batch_size = min(distributed.gather(max(runner.network.batch_size for runner in runners)))
+    spans = plan.batches(batch_size, complete, runners[0].network.batch_seconds)
     rates = sorted({runner.loaded.encoder.sample_rate for runner in runners})
     bad = dict(plan.bad)
     # cut between batches, so that the same rows meet in one product as in one process

@@ -71,4 +71,5 @@ class EvaluateConfig:
 
     def vector_files(self) -> tuple[Path, ...]:
         """All of `vectors`."""
-        return tuple(Path(one) for one in ([self.vectors] if isinstance(self.vectors, str | Path) else self.vectors))
+        assert not isinstance(self.vectors, str | Path)  # as `__post_init__` leaves it
+        return tuple(map(Path, self.vectors))

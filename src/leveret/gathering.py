@@ -56,21 +56,26 @@ def gather_rows(store: Store) -> None:
     """Have every rank see the rows that all of them wrote, and rank 0 verify and record them.
 
     Raises:
-        CacheError: Rows that a rank wrote did not arrive at rank 0.
+        CacheError: Rows that no rank wrote, or that did not arrive at rank 0.
     """
     if distributed.world().size == 1:
         return
     if isinstance(store.rows, np.memmap):
         store.rows.flush()
     # a network file system shows what others wrote to those who open a file after them
-    arrived = distributed.gather(store.done)
+    arrived = np.logical_or.reduce(distributed.gather(store.done))
     num_rows, width = store.rows.shape
     store.rows = _mapped(store.folder, num_rows, width, store.rows.dtype.str, "r")
     if distributed.is_first() and len(journals(store.folder)) > 1:
         store.take_up()
         fold(store.folder)
     store.done, store.bad, store.silent = distributed.from_first((store.done, store.bad, store.silent))
-    lost = np.flatnonzero(np.logical_or.reduce(arrived) & ~store.done)
+    if len(never := np.flatnonzero(~arrived)):
+        raise CacheError(
+            f"{len(never)} rows of {store.folder}, the first of them {never[0]}, were written by no process; the same "
+            "command goes on there"
+        )
+    lost = np.flatnonzero(arrived & ~store.done)
     if len(lost):
         raise CacheError(
             f"{len(lost)} rows of {store.folder}, the first of them {lost[0]}, were written by another process and did "

@@ -99,18 +99,18 @@ def read_training(path: Path) -> list[Clip]:
     rows, columns = read_rows(path)
     slots = [name for name in columns if name.startswith("label:")]
     several = len({row.get("task", "") for _, row in rows}) > 1
-    held: set[str | None] = set()
+    held: set[str] = set()
     labels: dict[tuple[str | None, ...], list[str]] = defaultdict(list)
     for number, row in rows:
         split = row.get("split") or "train"
         if split not in SPLITS:
             raise ManifestError(f"{path}, row {number}: the unknown split {split!r}; use {', '.join(SPLITS)}")
         if SPLITS[split] != "train":
-            held.add(row.get("file"))
+            held.add(_file(row))
         task = f"{row['task']}:" if several and row.get("task") else ""
-        labels[_place(row)] += [f"{task}{label}" for label in (row.get("label") or "").split("|") if label]
+        labels[_place(row)] += [f"{task}{label}" for label in _tags(row.get("label") or "")]
         labels[_place(row)] += [f"{task}{slot.removeprefix('label:')}:{row[slot]}" for slot in slots if row.get(slot)]
-    free = [(number, row) for number, row in rows if row.get("file") not in held]
+    free = [(number, row) for number, row in rows if _file(row) not in held]
     clips = _files(path, free, columns)
     merged = [
         tuple(map(intern, dict.fromkeys(labels[place]))) for place in dict.fromkeys(_place(row) for _, row in free)
@@ -128,7 +128,16 @@ def _files(path: Path, rows: Iterable[tuple[int, Mapping[str, str]]], columns: S
 
 
 def _place(row: Mapping[str, str]) -> tuple[str | None, ...]:
-    return row.get("file"), row.get("start"), row.get("end")
+    return _file(row), row.get("start"), row.get("end")
+
+
+def _tags(label: str) -> list[str]:
+    return [tag for part in label.split("|") if (tag := part.strip())]
+
+
+def _file(row: Mapping[str, str]) -> str:
+    """However it is spelt."""
+    return normpath(row["file"]) if row.get("file") else ""
 
 
 def _part(
@@ -177,7 +186,7 @@ def _clips(
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     clips: list[Clip] = []
     places: list[tuple[str, str]] = []
-    line_of: dict[tuple[str, float, float | None], int] = {}
+    line_of: dict[tuple[str, str], int] = {}
     place_of: dict[str, Path] = {}  # many spans may lie in one file
     for number, row in rows:
         where = f"{path}, row {number}"
@@ -190,7 +199,7 @@ def _clips(
         if kind == "slots":
             labels = tuple(intern(row.get(column, "")) for column in slot_columns)
         elif kind == "multi":
-            labels = tuple(dict.fromkeys(intern(label) for part in row["label"].split("|") if (label := part.strip())))
+            labels = tuple(dict.fromkeys(map(intern, _tags(row["label"]))))
         else:
             labels = (intern(row["label"]),)
         if kind != "multi" and not all(labels):
@@ -198,7 +207,7 @@ def _clips(
         # 15 digits, since 6 would make one clip of two that begin in the same tenth of a second of the third hour
         clip_id = file if not start and end is None else f"{file}@{start:.15g}-{'' if end is None else f'{end:.15g}'}"
         place = place_of.setdefault(file, path.parent / file)
-        same = (normpath(place), start, end)  # however the path is spelt
+        same = (normpath(place), clip_id.removeprefix(file))  # however the path is spelt
         if same in line_of:
             raise ManifestError(
                 f"{where}: {clip_id!r} stands in row {line_of[same]} of task {name!r} already; "

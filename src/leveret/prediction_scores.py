@@ -22,12 +22,12 @@ def scores_of(predictions: Predictions, score: float) -> dict[str, Any]:
     """
     targets, groups = predictions.targets(), np.array(predictions.group)
     interval = cluster_bootstrap(
-        predictions.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED, folds=predictions.folds()
-    )
-    moved = score - predictions.score()
+        predictions.metric, predictions.for_metric(), targets, groups, BOOTSTRAP_SEED,
+        folds=predictions.folds(), observed=score,
+    )  # fmt: skip
     per_class = _per_class(predictions)
     return {
-        "interval": (max(0.0, interval.low + moved), min(1.0, interval.high + moved)),
+        "interval": (interval.low, interval.high),
         "interval_groups": interval.num_groups,
         "interval_wide": interval.wide,
         "metrics": _metrics(predictions),

@@ -82,8 +82,8 @@ class Workload:
         return [clip for part in partitions(self.folds) for clip in part]
 
     def audio_hash(self) -> str:
-        """Digest of the bytes and spans of all that is embedded once; empty where nothing is."""
-        digests = sorted({job.clips for job in self.jobs})
+        """Digest of the names, bytes and spans of all that is embedded once; empty where nothing is."""
+        digests = sorted({job.audio for job in self.jobs})
         return sha256("\n".join(digests).encode()).hexdigest() if digests else ""
 
     def head(self, runner: Runner | None) -> Head:
@@ -186,9 +186,10 @@ def _check_labels(task: Task, folds: Sequence[Fold]) -> None:
     for fold in folds:
         if task.kind == "multi":
             for split in ("train", "test"):
-                if not any(clip.labels for clip in getattr(fold, split)):
+                clips = getattr(fold, split)
+                if clips and not any(clip.labels for clip in clips):
                     raise ValueError(f"task {task.name!r}: no {split} clip has a tag; correct the labels or the split")
-        elif all(clip.labels == fold.train[0].labels for clip in fold.train):
+        elif fold.train and all(clip.labels == fold.train[0].labels for clip in fold.train):
             raise ValueError(
                 f"task {task.name!r}: all its training clips are {'/'.join(fold.train[0].labels)!r}; a probe needs two "
                 "classes or more, so correct the split"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.report.toy_runs import scored, single, slots, tags
@@ -62,3 +64,18 @@ def test_what_failed_comes_before_what_was_not_checked_and_a_note_decides_nothin
         Check("encoder", "", "failed", "another"), Check("scores", "a", "passed", "well"),
     ]  # fmt: skip
     assert faults(checks) == ["encoder: another", "a: data: gone"]
+
+
+def test_a_fold_that_the_data_do_not_have_is_named():
+    folded = replace(single(0.5), fold=[0] * 20 + [1] * 20)
+    result = result_of(folded, folds=[1.0, 0.0], seeds={"0": 0.5})
+    assert check_fold_scores(result, folded, HALVES) == []
+    moved = replace(folded, fold=[0] * 19 + [1] * 21)
+    assert "clips/19.wav is no test clip of fold 2" in check_fold_scores(result, moved, HALVES)[0]
+    assert check_scores("farm", result, moved).state == "failed"
+
+
+def test_the_interval_of_a_run_of_before_folds_were_kept_passes():
+    interval = scores_of(single(0.5), 0.5)["interval"]
+    older = result_of(single(0.5), seeds={"0": 0.5, "1": 0.7}, score=0.6, interval=interval)
+    assert check_scores("farm", older, single(0.5)).state == "passed"

@@ -95,6 +95,9 @@ def check_scores(key: str, result: TaskResult, predictions: Predictions) -> Chec
     """Whether the scorecard follows from the predictions."""
     seeds = list(result.seeds.values())
     made = scores_of(predictions, fmean(seeds) if seeds else result.score)
+    if not predictions.fold and not _alike(result.interval, made["interval"]):
+        # runs of before there were folds in predictions have that of the pooled clips, or of the first seed
+        made["interval"] = scores_of(predictions, predictions.score())["interval"]
     wrong = [
         f"{name} is {_short(getattr(result, name))}, the predictions give {_short(value)}"
         for name, value in made.items()
@@ -118,7 +121,7 @@ def check_scores(key: str, result: TaskResult, predictions: Predictions) -> Chec
         if not _alike(result.score, fmean(result.folds)):
             wrong.append("the score is not the mean over the folds")
         said = f"{len(result.folds)} folds: metrics, interval and classes follow from the predictions"
-    elif seeds and not _alike(seeds[0], predictions.score()):
+    if seeds and (predictions.fold or not result.folds) and not _alike(seeds[0], predictions.score()):
         wrong.append(f"the score is {seeds[0]:.6f} of the first seed, the predictions give another")
     if len(seeds) > 1:
         said += f"; of {len(seeds)} seeds, only the first one's predictions are kept"
@@ -131,9 +134,13 @@ def check_fold_scores(result: TaskResult, predictions: Predictions, tests: Seque
     Args:
         tests: Ids of each fold's test clips, in the order of the folds.
     """
-    if not result.folds or len(result.seeds) > 1:
-        return []
     wrong = []
+    for number, ids in enumerate(tests) if predictions.fold else ():
+        found = {clip for clip, fold in zip(predictions.clip, predictions.fold, strict=True) if fold == number}
+        if others := sorted(found - set(ids)):
+            wrong.append(f"{others[0]} is no test clip of fold {number + 1}, by which it was scored")
+    if not result.folds or len(result.seeds) > 1:
+        return wrong
     scored = {clip: k for k, clip in enumerate(predictions.clip)}
     for number, (ids, score) in enumerate(zip(tests, result.folds, strict=True), start=1):
         index = np.array([scored[one] for one in ids if one in scored], dtype=np.int64)

@@ -181,7 +181,10 @@ def _works(run: Run, written: Mapping[str, Any], config: VerifyConfig) -> tuple[
     for result in run.scorecard.tasks:
         name = f"{result.suite}/{result.task}"
         if (task := found.get(name) or by_name.get(result.task)) is not None:
-            works[name] = Workload.make(task, protocol)
+            try:
+                works[name] = Workload.make(task, protocol)
+            except ValueError as error:  # labels of which nothing can be learnt
+                missing.append(str(error))
     return works, "; ".join(dict.fromkeys(missing))
 
 
