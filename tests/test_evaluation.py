@@ -251,20 +251,26 @@ def test_a_crash_at_the_hundredth_clip_resumes_there(tone_manifest, config, monk
     assert embedded_rows["melstats"] == 160  # not one clip twice
 
 
-def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monkeypatch):
-    specs = [f"manifest:{tone_manifest('one')}", f"manifest:{tone_manifest('two')}"]
+def stop_before(key, specs, config):
+    """An evaluation that ends by Ctrl-C when this task is to be scored."""
     score = Evaluation._score
 
     def failing(self, reading, reporter):
-        if reading.key == "tones-2":
+        if reading.key == key:
             raise KeyboardInterrupt
         return score(self, reading, reporter)
 
-    monkeypatch.setattr(Evaluation, "_score", failing)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate("melstats", specs, "quick", config=config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Evaluation, "_score", failing)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate("melstats", specs, "quick", config=config)
+
+
+def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monkeypatch):
+    specs = [f"manifest:{tone_manifest('one')}", f"manifest:{tone_manifest('two')}"]
+    stop_before("tones-2", specs, config)
     assert [path.suffix for path in config.output.iterdir()] == [".partial"]
-    scored = []
+    scored, score = [], Evaluation._score
     monkeypatch.setattr(
         Evaluation,
         "_score",
@@ -278,19 +284,9 @@ def test_an_interrupted_run_keeps_its_finished_tasks(tone_manifest, config, monk
     assert list(config.output.iterdir()) == [run.folder]
 
 
-def test_audio_that_was_replaced_under_its_name_is_scored_anew(tone_manifest, config, monkeypatch):
+def test_audio_that_was_replaced_under_its_name_is_scored_anew(tone_manifest, config):
     specs = [f"manifest:{tone_manifest('one')}", f"manifest:{tone_manifest('two')}"]
-    score = Evaluation._score
-
-    def failing(self, reading, reporter):
-        if reading.key == "tones-2":
-            raise KeyboardInterrupt
-        return score(self, reading, reporter)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Evaluation, "_score", failing)
-        with pytest.raises(KeyboardInterrupt):
-            evaluate("melstats", specs, "quick", config=config)
+    stop_before("tones-2", specs, config)
     replaced = next(Path(specs[0].removeprefix("manifest:")).parent.glob("audio/*.wav"))
     soundfile.write(replaced, np.zeros(6400), 16_000)
     (run,) = evaluate("melstats", specs, "quick", config=config)
