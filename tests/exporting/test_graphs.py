@@ -64,16 +64,18 @@ def test_onnx_gives_torchs_vectors_at_every_length_and_batch(exported, real_wave
 @pytest.mark.real
 @pytest.mark.parametrize("name", [*OTHERS, "slowfast_nfnet_f0"])
 def test_so_does_every_other_encoder_and_the_full_network(exported, real_waves, tmp_path, monkeypatch, name):
-    one = exported(name)
-    if name.endswith("_in"):  # normed map by map, silence is all rounding: torch itself is 2e-3 from float64 there
+    one, tolerance = exported(name), TOLERANCE
+    # normed map by map, a map that hardly varies is divided by next to nothing, and silence is all rounding: there
+    # torch itself is 2e-3 from float64
+    if name.endswith("_in"):
         assert not real_waves[-1].any()
-        real_waves = real_waves[:-1]
+        real_waves, tolerance = real_waves[:-1], 3 * TOLERANCE
     write_onnx(one, tmp_path / "e.onnx")
-    assert greatest_difference(one.encoder, onnx_runner(tmp_path / "e.onnx"), real_waves) < TOLERANCE
+    assert greatest_difference(one.encoder, onnx_runner(tmp_path / "e.onnx"), real_waves) < tolerance
     write_torch(one, tmp_path / "e.pt2")
     if name == "wav2vec2_tiny":  # torch's program needs two frames
         monkeypatch.setattr(sys.modules[__name__], "LENGTHS", LENGTHS[1:])
-    assert greatest_difference(one.encoder, torch.export.load(tmp_path / "e.pt2").module(), real_waves) < TOLERANCE
+    assert greatest_difference(one.encoder, torch.export.load(tmp_path / "e.pt2").module(), real_waves) < tolerance
 
 
 @pytest.mark.real
