@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leveret"
 
 LEVELS = {
-    "home": -1, "mapped": -1, "text": -1,
+    "home": -1, "mapped": -1, "text": -1, "parquet_files": -1,
     "version": 0, "registry": 0, "clips": 0, "tars": 0, "disk_rows": 0, "metrics": 0, "optim": 0, "results": 0,
     "distributed": 0, "progress": 0, "findings": 0, "bad_files": 0, "machine": 0, "stimuli": 0, "import_probe": 0,
     "draws": 0, "manifest_rows": 0, "drift": 0, "resampling": 0.5, "array_pickle": 0, "interrupts": 0,

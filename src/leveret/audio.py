@@ -174,7 +174,7 @@ def span_frames(info: AudioInfo, start: float, end: float | None, path: Source) 
     return begin, stop
 
 
-def find_audio(inputs: Sequence[str | Path], *, missing_too: bool = False) -> list[Path]:
+def find_audio(inputs: str | Path | Sequence[str | Path], *, missing_too: bool = False) -> list[Path]:
     """Files named outright, audio files below folders and in tar archives, and what glob patterns match of all.
 
     Each once; sorted, but for archives, whose files come in the order in which they lie.
@@ -189,7 +189,7 @@ def find_audio(inputs: Sequence[str | Path], *, missing_too: bool = False) -> li
     """
     found: dict[str, Path] = {}
     missing: dict[str, AudioError] = {}
-    for name in inputs:
+    for name in [inputs] if isinstance(inputs, str | Path) else inputs:
         # not Path.expanduser, which fails on a file that is called ~x.wav
         path = Path(os.path.expanduser(name))
         try:

@@ -113,8 +113,7 @@ def classify(
     crop = crop_rule(window, hop, trained.crop)
     layer = trained.encoder.get("layer")
     (runner,) = runners_of([_encoder_of(trained, encoder)], compute, () if layer is None else (layer,))
-    several = [inputs] if isinstance(inputs, str | Path) else inputs
-    job, rows = embed_files(several, runner, crop, policy=policy, reporter=reporter)
+    job, rows = embed_files(inputs, runner, crop, policy=policy, reporter=reporter)
     if window is None:
         index = np.arange(len(rows.clips))
         counts = np.bincount(rows.clip, minlength=len(rows.clips))

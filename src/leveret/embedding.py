@@ -220,7 +220,9 @@ def crop_rule(window: float | None, hop: float | None, otherwise: CropRule) -> C
     return otherwise if window is None else CropRule(seconds=window, hop=hop)
 
 
-def job_of_files(inputs: Sequence[str | Path], runner: Runner, crop: CropRule, reporter: Reporter | None = None) -> Job:
+def job_of_files(
+    inputs: str | Path | Sequence[str | Path], runner: Runner, crop: CropRule, reporter: Reporter | None = None
+) -> Job:
     """Files that no manifest names, with their headers read; arguments as `embed`."""
     reporter = reporter or Reporter()
     if runner.warning:
@@ -235,7 +237,7 @@ def job_of_files(inputs: Sequence[str | Path], runner: Runner, crop: CropRule, r
 
 
 def embed_files(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     runner: Runner,
     crop: CropRule,
     *,

@@ -23,6 +23,7 @@ from pyarrow import parquet
 
 from leveret.clips import Clip
 from leveret.mapped import MappedRows
+from leveret.parquet_files import whole_table
 from leveret.predictions import RunError
 
 NUM_CLIPS = 800
@@ -161,7 +162,7 @@ def read_map(path: Path) -> EmbeddingMap | None:
     if not path.exists():
         return None
     try:
-        table = parquet.ParquetFile(path).read()
+        table = whole_table(path)
         about = json.loads(table.schema.metadata[b"leveret"])
         columns = {name: table[name].to_pylist() for name in ("clip", "audio", "start", "end")}
         position = np.stack([table[axis].to_numpy().astype(np.uint16) for axis in ("x", "y")], axis=1)

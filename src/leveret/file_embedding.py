@@ -12,14 +12,14 @@ import leveret.distributed as distributed
 from leveret.bad_files import BadFilePolicy, policy_of
 from leveret.batches import CropRule
 from leveret.contracts import Encoder
-from leveret.embedding import clip_means, crop_rule, embed_job, job_of_files, row_dtype, seconds_per_audio_second
+from leveret.embedding import clip_means, crop_rule, embed_job, job_of_files, seconds_per_audio_second
 from leveret.home import cache_root
 from leveret.loading import LoadedEncoder, load_encoder
 from leveret.manifests import WHOLE_CLIP_SECONDS
 from leveret.progress import Reporter
 from leveret.runner import Compute, runners_of
 from leveret.vectors import VectorFile
-from leveret.workload import Plan
+from leveret.workload import Plan, planned_row
 
 _FEW_WINDOWS = 200
 """Of fewer no time is told: to estimate it would take a good part of it."""
@@ -46,20 +46,14 @@ class FileEmbedding:
         with distributed.in_turn():
             loaded = encoder if isinstance(encoder, LoadedEncoder) else load_encoder(encoder)
         (self.runner,) = runners_of([loaded], compute, () if layer is None else (layer,))
-        several = [inputs] if isinstance(inputs, str | Path) else inputs
-        self.job = job_of_files(several, self.runner, crop, self.reporter)
+        self.job = job_of_files(inputs, self.runner, crop, self.reporter)
         self.policy.check(self.job.plan.bad, self.job.num_clips)
 
     def plan(self) -> Plan:
         """Windows, bytes and time; at most a twelfth of the work is done to tell the time."""
-        plan, width = self.job.plan, self.runner.width
-        cached = self.job.num_cached(self.runner)
-        dtype = row_dtype(plan.num_rows, width)
-        row = {
-            "task": self.job.label, "encoder": self.runner.name, "windows": plan.num_rows, "cached": cached,
-            "drawn": 0, "bytes": plan.num_rows * width * np.dtype(dtype).itemsize, "dtype": dtype,
-        }  # fmt: skip
-        missing = plan.num_rows - cached
+        plan = self.job.plan
+        row = planned_row(self.job.label, self.runner, [self.job])
+        missing = plan.num_rows - row["cached"]
         if missing < _FEW_WINDOWS:
             return Plan([row], None)
         # each window of the sample is embedded twice

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from leveret.parquet_files import whole_table
+
 
 class ManifestError(ValueError):
     """A manifest that cannot be used; the message names the row, the value, what was expected and what to do."""
@@ -20,12 +22,9 @@ def read_rows(path: Path) -> tuple[list[tuple[int, Mapping[str, str]]], list[str
         raise ManifestError(f"{found}; expected a CSV or Parquet file")
     if path.suffix == ".parquet":
         import pyarrow  # a CSV manifest does not pay for it
-        from pyarrow import parquet
 
         try:
-            # not read_table, which takes a folder's name of the form a=b for one more column
-            with path.open("rb") as file:  # pyarrow itself opens no path that is not UTF-8
-                table = parquet.ParquetFile(file, pre_buffer=False).read()  # as in `shards.read_table`
+            table = whole_table(path)
             columns = list(table.column_names)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise ManifestError(f"{path} is not a Parquet file ({error})") from error

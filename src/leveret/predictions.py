@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from leveret.metrics import mean_over_folds
+from leveret.parquet_files import whole_table
 
 
 class RunError(ValueError):
@@ -112,7 +113,7 @@ def read_predictions(path: Path) -> Predictions:
         RunError: The file is missing or damaged.
     """
     try:
-        table = parquet.ParquetFile(path).read()
+        table = whole_table(path)
         described = json.loads(table.schema.metadata[b"leveret"])
         vocabulary: dict[str, list[str]] = described["vocabulary"]
         scores = []

@@ -128,8 +128,9 @@ class RunWriter:
         """
         if self.partial.exists() and not self.finished():
             rmtree(self.partial)
+        waits = self.partial.exists()
         self._unlock()
-        return self.partial.exists()
+        return waits
 
 
 class RunLog(Reporter):

@@ -24,6 +24,7 @@ from pyarrow import parquet
 
 from leveret.clips import Clip
 from leveret.journal import json_or_none
+from leveret.parquet_files import whole_table
 from leveret.progress import Reporter
 from leveret.tars import Member
 
@@ -266,10 +267,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Any:
         ShardError: There is none, or it cannot be read.
     """
     try:
-        # pyarrow itself opens no path that is not UTF-8; and of a Python file its own threads must not hold what they
-        # read ahead: one that lets go of it while the interpreter ends takes the process down
-        with path.open("rb") as file:
-            return parquet.ParquetFile(file, pre_buffer=False).read(columns=list(columns))
+        return whole_table(path, columns)
     except FileNotFoundError as error:
         raise ShardError(f"no {path}: expected a folder made by `leveret shards pack`") from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:

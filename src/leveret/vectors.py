@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from leveret.parquet_files import whole_table
+
 _ROWS_AT_ONCE = 16_384  # a row group is held in memory until it is written
 FORMATS = (".parquet", ".npz")
 
@@ -138,9 +140,7 @@ def read_vectors(path: Path) -> VectorFile:
     if not path.is_file():
         raise VectorsError(f"no vector file at {path}; write one with `leveret embed FILES -o {path.name}`")
     try:
-        # not read_table, which takes a folder's name of the form a=b for one more column
-        with path.open("rb") as file:
-            table = parquet.ParquetFile(file, pre_buffer=False).read()  # as in `shards.read_table`
+        table = whole_table(path)
         columns = list(table.column_names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise VectorsError(f"{path} is not a Parquet file ({error})") from error

@@ -220,27 +220,28 @@ def plan_of(works: Sequence[Workload], runners: Sequence[Runner], protocol: Prot
     seconds = 0.0
     for work in works:
         for runner in runners:
-            width = runner.width
-            jobs_here = work.jobs_of(runner)
-            num_rows = sum(job.plan.num_rows for job in jobs_here)
-            size = sum(
-                job.plan.num_rows * width * np.dtype(row_dtype(job.plan.num_rows, width)).itemsize for job in jobs_here
-            )
-            half = any(row_dtype(job.plan.num_rows, width) == "float16" for job in jobs_here)
-            cached = sum(job.num_cached(runner) for job in jobs_here)
             kept = work.head(runner).readout is not None
             drawn = protocol.num_draws(work.task) if work.streamed and not kept else 0
-            rows.append(
-                {
-                    "task": work.task.name, "encoder": runner.name, "windows": num_rows + drawn, "cached": cached,
-                    "drawn": drawn, "bytes": size, "dtype": "float16" if half else "float32",
-                }
-            )  # fmt: skip
+            rows.append(planned_row(work.task.name, runner, work.jobs_of(runner), drawn))
         drawn = max(row["drawn"] for row in rows[-len(runners) :])
         audio = sum(float(job.plan.seconds.sum()) for job in work.jobs) + drawn * work.task.crop_seconds
         missing = any(row["cached"] < row["windows"] for row in rows[-len(runners) :])
         seconds += rate * audio if missing else 0.0
     return Plan(rows, seconds / distributed.world().size)
+
+
+def planned_row(task: str, runner: Runner, jobs: Sequence[Job], drawn: int = 0) -> dict[str, Any]:
+    """A line of a plan: what an encoder embeds of a task."""
+    sizes = [(job.plan.num_rows, row_dtype(job.plan.num_rows, runner.width)) for job in jobs]
+    return {
+        "task": task,
+        "encoder": runner.name,
+        "windows": sum(num_rows for num_rows, _ in sizes) + drawn,
+        "cached": sum(job.num_cached(runner) for job in jobs),
+        "drawn": drawn,
+        "bytes": sum(num_rows * runner.width * np.dtype(dtype).itemsize for num_rows, dtype in sizes),
+        "dtype": "float16" if any(dtype == "float16" for _, dtype in sizes) else "float32",
+    }
 
 
 def dealt_out(parts: Sequence[Rows]) -> Vectors:

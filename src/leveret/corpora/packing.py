@@ -31,6 +31,7 @@ from leveret.corpora.cutting import span_seconds
 from leveret.draws import Draws
 from leveret.home import require_space
 from leveret.journal import json_or_none, replace_file
+from leveret.parquet_files import whole_table
 from leveret.progress import Reporter
 from leveret.shards import INDEX, SCHEMA, SUFFIX, ShardError, ShardFacts, checksum, open_index, read_table, write_index
 from leveret.suites.exporting import to_int16
@@ -228,8 +229,7 @@ def _done(folder: Path, name: str) -> Any:
     shard, rows = folder / name, folder / ROWS / f"{name}.parquet"
     try:
         if rows.is_file():
-            with rows.open("rb") as file:
-                table = parquet.ParquetFile(file, pre_buffer=False).read()  # as in `read_table`
+            table = whole_table(rows)
             whole = int(table.schema.metadata[b"size"]) == shard.stat().st_size
             return table if whole else None
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError):
